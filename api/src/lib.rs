@@ -1,0 +1,1 @@
+//! HTTP: Skydive's paths, ours, and the typed client.

@@ -1,0 +1,1 @@
+//! What users declared, and the reconciler that makes it so.

@@ -1,0 +1,13 @@
+//! Packets to layers to flows: decoding, keys, the flow table, raw packets, pcap in and out.
+//!
+//! This crate is the domain. It knows no socket, no SQL, no async runtime and no topology, and it
+//! never reads a clock on its own: time comes with the packet.
+
+pub mod community_id;
+pub mod filter;
+pub mod flow;
+pub mod ledger;
+pub mod packet;
+pub mod point;
+pub mod query;
+pub mod timestamp;

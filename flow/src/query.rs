@@ -1,0 +1,197 @@
+//! Questions about flows, and who answers them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::filter::FlowFilter;
+use crate::flow::{Flow, FlowId, FlowMetric};
+use crate::packet::RawPacket;
+use crate::timestamp::Timestamp;
+
+/// A closed stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// Its last instant.
+    pub to: Timestamp,
+}
+
+impl TimeRange {
+    /// All of time.
+    pub const ALL: Self = Self { from: Timestamp::ZERO, to: Timestamp::MAX };
+
+    /// True if `start..=last` and this range share an instant.
+    #[must_use]
+    pub fn overlaps(&self, start: Timestamp, last: Timestamp) -> bool {
+        start <= self.to && last >= self.from
+    }
+
+    /// True if `instant` lies in this range.
+    #[must_use]
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        (self.from..=self.to).contains(&instant)
+    }
+}
+
+/// Which flows: those that overlap `time` and match `filter`.
+#[derive(Clone, Debug)]
+pub struct FlowQuery {
+    /// Flows with a packet in it (`Start ≤ to` and `Last ≥ from`).
+    pub time: TimeRange,
+    /// What they must look like.
+    pub filter: FlowFilter,
+}
+
+impl FlowQuery {
+    /// Every flow there is.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { time: TimeRange::ALL, filter: FlowFilter::All }
+    }
+
+    /// True if the query wants `flow`.
+    #[must_use]
+    pub fn wants(&self, flow: &Flow) -> bool {
+        self.time.overlaps(flow.start, flow.last) && self.filter.matches(flow)
+    }
+}
+
+/// What may end a query early: its caller has gone, or its time is up. Cheap to clone and share.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
+
+impl Cancel {
+    /// One that also fires at `deadline`.
+    #[must_use]
+    pub fn at(deadline: Instant) -> Self {
+        Self { flag: Arc::default(), deadline: Some(deadline) }
+    }
+
+    /// Ends the query.
+    pub fn cancel(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether to go on.
+    ///
+    /// # Errors
+    /// [`ReadError::Cancelled`] or [`ReadError::TimedOut`].
+    pub fn check(&self) -> Result<(), ReadError> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(ReadError::Cancelled);
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(ReadError::TimedOut);
+        }
+        Ok(())
+    }
+}
+
+/// Why a question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The caller went away.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The time limit ran out.
+    #[error("the query took longer than its time limit; narrow it by time or by a filter")]
+    TimedOut,
+    /// A store failed.
+    #[error("failed to read {what}: {source}")]
+    Store {
+        /// The file, segment or server.
+        what: String,
+        /// Its own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Takes flows one by one; `Break` says that no more are wanted.
+pub type FlowVisitor<'a> = dyn FnMut(Flow) -> ControlFlow<()> + 'a;
+/// Takes raw packets one by one, each with its flow's UUID.
+pub type PacketVisitor<'a> = dyn FnMut(FlowId, RawPacket) -> ControlFlow<()> + 'a;
+/// Takes metric intervals one by one, each with its flow's UUID.
+pub type MetricVisitor<'a> = dyn FnMut(FlowId, FlowMetric) -> ControlFlow<()> + 'a;
+
+/// Answers questions about flows: the live table does, so does every store, and so does their union.
+///
+/// Calls block (disk, locks); run them off the async runtime. A reader that holds several versions
+/// of a flow hands out the newest only.
+pub trait FlowReader: Send + Sync {
+    /// Visits each flow that `query` wants, in no particular order, each UUID once.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; flows already visited stay visited.
+    fn flows(&self, query: &FlowQuery, cancel: &Cancel, visit: &mut FlowVisitor<'_>)
+    -> Result<(), ReadError>;
+
+    /// Visits the raw packets of `flows` (pairs of UUID and the flow's time range, which tells a
+    /// store where to look) whose time lies in `time`, in no particular order.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    fn raw_packets(
+        &self,
+        flows: &[FlowRef],
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut PacketVisitor<'_>,
+    ) -> Result<(), ReadError>;
+
+    /// Visits the update intervals of `flows` that lie in `time` as a whole. A flow that lived for
+    /// less than one update interval has one: its totals.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    fn metrics(
+        &self,
+        flows: &[FlowRef],
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut MetricVisitor<'_>,
+    ) -> Result<(), ReadError>;
+}
+
+/// A flow as a store can find it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowRef {
+    /// Which one.
+    pub uuid: FlowId,
+    /// Its first packet.
+    pub start: Timestamp,
+    /// Its last packet, as far as known.
+    pub last: Timestamp,
+}
+
+impl From<&Flow> for FlowRef {
+    fn from(flow: &Flow) -> Self {
+        Self { uuid: flow.uuid, start: flow.start, last: flow.last }
+    }
+}
+
+/// What leaves the flow table for the store: a flow as it stands, and what is new about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowUpdate {
+    /// Totals until now; [`Flow::finish_type`] says whether it is the last word.
+    pub flow: Flow,
+    /// What came since the previous update of this flow: the metric row of this interval.
+    pub interval: FlowMetric,
+    /// True for a flow's first update: no store has it yet.
+    pub first: bool,
+    /// Raw packets kept since the previous update, oldest first.
+    pub packets: Vec<RawPacket>,
+}
+
+/// Takes batches of updates; a bounded queue in front of a store.
+pub trait UpdateSink: Send + Sync {
+    /// Hands over a batch. Blocks while the queue is full: nothing is lost, and the pressure shows
+    /// where the kernel or the peer counts it.
+    fn send(&self, batch: Vec<FlowUpdate>);
+}

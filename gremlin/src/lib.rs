@@ -1,0 +1,1 @@
+//! Skydive's query language: text to plan to answer.

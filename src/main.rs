@@ -1,0 +1,2 @@
+//! The `flowtap` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One module per store of flows and packets.

@@ -1,0 +1,1 @@
+//! The graph of hosts, interfaces and sFlow agents.
