@@ -1,0 +1,76 @@
+//! A capture's counters as clients read them.
+
+use std::collections::BTreeMap;
+
+use flowtap_flow::ledger::{DropReason, LedgerSnapshot};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Everything that reached this machine for a capture, and what became of it:
+/// `Received = Kept + Filtered + Σ Dropped` whenever no batch is in flight.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CaptureLedger {
+    /// Packets that arrived, those included that the kernel dropped.
+    pub received: u64,
+    /// Their bytes on the wire.
+    pub received_bytes: u64,
+    /// Packets that became part of a flow.
+    pub kept: u64,
+    /// Packets that a BPF filter refused.
+    pub filtered: u64,
+    /// Packets lost, by reason: `kernel`, `link_type`, `undecodable`, `malformed`, `limit`.
+    pub dropped: BTreeMap<String, u64>,
+    /// Raw packets kept with their flows.
+    pub raw_packets_kept: u64,
+    /// Raw packets that the byte budget had no room for; they count in their flow all the same.
+    pub raw_packets_over_budget: u64,
+}
+
+impl CaptureLedger {
+    /// Packets lost for any reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+impl From<LedgerSnapshot> for CaptureLedger {
+    fn from(snapshot: LedgerSnapshot) -> Self {
+        let dropped = DropReason::ALL
+            .iter()
+            .map(|r| (r.as_str().to_owned(), snapshot.dropped_for(*r)));
+        Self {
+            received: snapshot.received,
+            received_bytes: snapshot.received_bytes,
+            kept: snapshot.kept,
+            filtered: snapshot.filtered,
+            dropped: dropped.collect(),
+            raw_packets_kept: snapshot.raw_kept,
+            raw_packets_over_budget: snapshot.raw_over_budget,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowtap_flow::ledger::Ledger;
+
+    use super::*;
+
+    #[test]
+    fn it_reads_what_the_domain_writes() {
+        let ledger = Ledger::default();
+        ledger.receive(10, 700);
+        ledger.keep(7);
+        ledger.filter(1);
+        ledger.drop_packets(DropReason::LinkType, 2);
+        ledger.raw(5, 1);
+        let snapshot = ledger.snapshot();
+        let document = CaptureLedger::from(snapshot);
+        let domain = serde_json::to_value(snapshot).unwrap();
+        assert_eq!(serde_json::to_value(&document).unwrap(), domain);
+        assert_eq!(serde_json::from_value::<CaptureLedger>(domain).unwrap(), document);
+        assert_eq!(document.dropped_total(), 2);
+    }
+}
