@@ -1,1 +1,26 @@
-//! The graph of hosts, interfaces and sFlow agents.
+//! The graph of hosts, interfaces and sFlow agents, in Skydive's terms: nodes with metadata, edges
+//! with a relation, and identities (`TID`) that survive a restart.
+//!
+//! This crate knows no flow, no capture and no HTTP. Whoever watches something real (the sFlow
+//! collector today) writes what it sees into one shared [`Graph`]; whoever answers questions reads
+//! from it. Everything lives in memory, and the number of nodes is bounded.
+//!
+//! ```
+//! use flowtap_topology::{Graph, NodeSpec};
+//!
+//! let graph = Graph::new("compute-1");
+//! let agent = graph.upsert_node(NodeSpec::new(graph.host(), "sflowagent", "10.0.0.11"))?;
+//! let port = graph.upsert_node(NodeSpec::new(&agent, "switchport", "port 7").key("7"))?;
+//! assert_eq!(graph.nodes().len(), 3);
+//! assert_eq!(graph.edges().len(), 2);
+//! assert_eq!(graph.node(&port).and_then(|node| node.name().map(str::to_owned)), Some("port 7".into()));
+//! # Ok::<(), flowtap_topology::TopologyError>(())
+//! ```
+
+mod element;
+mod graph;
+mod identity;
+
+pub use element::{Edge, Metadata, Node};
+pub use graph::{DEFAULT_MAX_NODES, Graph, NodeSpec, TopologyError};
+pub use identity::{EdgeId, NodeId, Tid};

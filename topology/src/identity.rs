@@ -1,0 +1,101 @@
+//! Identities: UUIDv5 in the OID namespace, by Skydive's recipes, so that they are the same after
+//! each restart.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+fn uuid5(parts: &[&str]) -> Arc<str> {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.concat().as_bytes())
+        .to_string()
+        .into()
+}
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The UUID in its hyphenated form.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+    };
+}
+
+identity! {
+    /// Names one node of the graph.
+    NodeId
+}
+identity! {
+    /// Names one edge of the graph: UUIDv5 of parent, child and relation.
+    EdgeId
+}
+identity! {
+    /// What flows point at (`NodeTID`): stable across restarts, and the same on every analyzer.
+    Tid
+}
+
+impl Tid {
+    /// The TID of a host: UUIDv5 of its name.
+    #[must_use]
+    pub fn host(name: &str) -> Self {
+        Self(uuid5(&[name]))
+    }
+
+    /// The TID of a node owned by another: UUIDv5 of the owner's TID, `key` and the node's type,
+    /// with nothing between them.
+    ///
+    /// `key` is what tells the node from its siblings for good. Mostly that is its name; where the
+    /// name is learnt later, or may change, it is something else (a switch port's ifIndex).
+    #[must_use]
+    pub fn owned(owner: &Self, key: &str, node_type: &str) -> Self {
+        Self(uuid5(&[&owner.0, key, node_type]))
+    }
+}
+
+impl NodeId {
+    /// The ID of a node that is the same thing whenever it is seen again: its TID.
+    pub(crate) fn stable(tid: &Tid) -> Self {
+        Self(Arc::clone(&tid.0))
+    }
+}
+
+impl EdgeId {
+    pub(crate) fn of(parent: &NodeId, child: &NodeId, relation: &str) -> Self {
+        Self(uuid5(&[&parent.0, &child.0, relation]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tids_follow_skydives_recipe() {
+        // python3: uuid.uuid5(uuid.NAMESPACE_OID, "compute-1"), then + "10.0.0.11" + "sflowagent"
+        let host = Tid::host("compute-1");
+        assert_eq!(host.as_str(), "0689e113-1b57-5949-9c58-8a46197ca490");
+        let agent = Tid::owned(&host, "10.0.0.11", "sflowagent");
+        assert_eq!(agent.as_str(), "81250cfa-0f02-531a-bc34-b71a67a4e109");
+    }
+}
