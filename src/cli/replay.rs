@@ -1,0 +1,147 @@
+//! `flowtap replay FILE…`: capture files into the pcap socket.
+
+mod pace;
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use flowtap_flow::packet::Packet;
+use flowtap_flow::pcap::StreamParser;
+use flowtap_flow::timestamp::Timestamp;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::exit::{CommandResult, Failure, Status};
+use pace::Pacer;
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// pcap or pcapng files, gzip of either; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Send packets as far apart as they were recorded, instead of as fast as they are taken
+    #[arg(long)]
+    pace: bool,
+    /// The pcap socket
+    #[arg(long, value_name = "HOST:PORT", env = "FLOWTAP_PCAP_SOCKET", default_value = "127.0.0.1:8100")]
+    to: String,
+}
+
+impl Replay {
+    pub(crate) fn run(self) -> CommandResult {
+        for path in &self.files {
+            let (input, name, length) = open(path)?;
+            // A connection for each file: one that the server refuses does not take others with it.
+            let socket = TcpStream::connect(&self.to).map_err(|error| {
+                let text = format!("failed to connect to the pcap socket {}: {error}; is `flowtap up` running?", self.to);
+                Failure::message(Status::Unreachable, text)
+            })?;
+            let progress = progress(&name, length);
+            let input = progress.wrap_read(input);
+            let sent = send(input, socket, self.pace).with_context(|| name.clone());
+            progress.finish_and_clear();
+            eprintln!("{name}: {} packets sent", sent?);
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<(Box<dyn Read>, String, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin().lock()), "standard input".to_owned(), None));
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("failed to open {name}"))?;
+    let meta = file.metadata().with_context(|| format!("failed to open {name}"))?;
+    if meta.is_dir() {
+        bail!("{name} is a directory; name the files in it");
+    }
+    Ok((Box::new(file), name, meta.is_file().then_some(meta.len())))
+}
+
+/// A bar on stderr where that is a terminal, else nothing.
+fn progress(name: &str, length: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match length {
+        Some(length) => (
+            ProgressBar::new(length),
+            "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        ),
+        None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {bytes_per_sec}"),
+    };
+    let bar = bar.with_message(name.to_owned());
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Sends all of `input` and waits until the server has taken it. Returns the number of packets.
+///
+/// The file is read here as the server will read it, so that what is wrong with it is told here: the
+/// pcap socket answers nothing.
+fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<u64> {
+    let mut outlet = if pace { Outlet::Paced(Pacer::new(socket)) } else { Outlet::Straight(socket) };
+    let mut parser = StreamParser::new(Timestamp::ZERO);
+    let mut packets = 0;
+    let mut piece = vec![0; 1 << 16];
+    let damaged = loop {
+        let length = match input.read(&mut piece) {
+            Ok(0) => break None,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(anyhow!("failed to read: {error}")),
+        };
+        let mut paced = Ok(());
+        let parsed = parser.push(&piece[..length], &mut |batch: &[Packet<'_>]| {
+            packets += batch.len() as u64;
+            if let (Outlet::Paced(pacer), Ok(())) = (&mut outlet, &paced) {
+                paced = pacer.send(batch);
+            }
+        });
+        paced?;
+        if let Outlet::Straight(socket) = &mut outlet {
+            socket.write_all(&piece[..length]).map_err(lost)?;
+        }
+        if let Err(error) = parsed {
+            break Some(error);
+        }
+    };
+    let socket = match outlet {
+        Outlet::Straight(socket) => socket,
+        Outlet::Paced(pacer) => pacer.finish()?,
+    };
+    let taken = wait_until_taken(socket);
+    if let Some(error) = damaged {
+        bail!("{error}; {packets} packets before that were sent");
+    }
+    taken?;
+    let ending = parser.finish()?;
+    if ending.cut_bytes > 0 {
+        bail!("cut off in the middle of packet {}; the {packets} before it were sent", packets + 1);
+    }
+    Ok(packets)
+}
+
+enum Outlet {
+    Straight(TcpStream),
+    Paced(Pacer),
+}
+
+/// Says that no more comes, and waits for the server to close: it does so once it has read everything
+/// and handed every packet on.
+fn wait_until_taken(mut socket: TcpStream) -> Result<()> {
+    socket.shutdown(Shutdown::Write).map_err(lost)?;
+    io::copy(&mut socket, &mut io::sink()).map_err(lost)?;
+    Ok(())
+}
+
+/// A failed connection as text: a broken pipe here is the server's, not that of our stdout.
+fn lost(error: io::Error) -> anyhow::Error {
+    anyhow!("the server closed the connection: {error}; its log says why")
+}

@@ -1,0 +1,75 @@
+//! `flowtap up`, and the settings that `flowtap check` shares with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{self, Listen, Loaded};
+use crate::exit::CommandResult;
+
+/// What the command line and the environment may say about the configuration; both win over its file.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// HTTP: Skydive's REST API, ours, /healthz and /metrics [default: 127.0.0.1:8082]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// sFlow v5 over UDP, or `off` [default: 127.0.0.1:6343]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_SFLOW")]
+    sflow: Option<Listen>,
+    /// pcap and pcapng streams over TCP, or `off` [default: 127.0.0.1:8100]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_PCAP_SOCKET")]
+    pcap_socket: Option<Listen>,
+    /// Where flows and packets are stored [default: /var/lib/flowtap for root, else
+    /// $XDG_DATA_HOME/flowtap]
+    #[arg(long, value_name = "DIRECTORY", env = "FLOWTAP_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration [default: $XDG_CONFIG_HOME/flowtap/flowtap.toml, else
+    /// /etc/flowtap/flowtap.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "FLOWTAP_CONFIG")]
+    config: Option<PathBuf>,
+    /// What to log on stderr: a level, or directives such as info,flowtap_storage=debug
+    /// [default: info]
+    #[arg(long, value_name = "FILTER", env = "FLOWTAP_LOG")]
+    log: Option<String>,
+    /// Serve HTTP beyond loopback, to anyone who can reach it: there is no authentication yet
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Settings {
+    /// The whole configuration: flags over environment over file over defaults, and checked.
+    ///
+    /// # Errors
+    /// See [`config::load`] and [`config::Config::validate`].
+    pub(crate) fn load(self) -> anyhow::Result<Loaded> {
+        let mut loaded = config::load(self.config.as_deref())?;
+        let config = &mut loaded.config;
+        set(&mut config.http.listen, self.listen);
+        set(&mut config.sflow.listen, self.sflow);
+        set(&mut config.pcap_socket.listen, self.pcap_socket);
+        set(&mut config.storage.data_dir, self.data_dir);
+        set(&mut config.log.filter, self.log);
+        config.http.insecure |= self.insecure;
+        config.validate()?;
+        Ok(loaded)
+    }
+}
+
+fn set<T>(slot: &mut T, said: Option<T>) {
+    if let Some(value) = said {
+        *slot = value;
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Up {
+    pub(crate) fn run(self) -> CommandResult {
+        Ok(crate::up::run(self.settings.load()?.config)?)
+    }
+}

@@ -1,0 +1,202 @@
+//! The configuration: one struct a component, with its defaults.
+//!
+//! A value comes from the command line, else the environment, else the file, else from here.
+//! `flowtap-sample.toml` holds every default; a test holds it to that.
+
+mod load;
+mod validate;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use flowtap_flow::point::ApplicationPorts;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use load::{Loaded, load};
+
+/// Everything that `flowtap up` can be told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) http: Http,
+    pub(crate) sflow: Sflow,
+    pub(crate) pcap_socket: PcapSocket,
+    pub(crate) flows: Flows,
+    pub(crate) packets: Packets,
+    pub(crate) storage: Storage,
+    pub(crate) queries: Queries,
+    pub(crate) log: Log,
+    pub(crate) application_ports: ApplicationPorts,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+    /// Serve beyond loopback although nobody is asked who they are.
+    pub(crate) insecure: bool,
+    /// Largest request body, an uploaded capture included.
+    pub(crate) max_upload_bytes: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: loopback(8082), insecure: false, max_upload_bytes: 1 << 30 }
+    }
+}
+
+/// The standing sFlow collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sflow {
+    pub(crate) listen: Listen,
+}
+
+impl Default for Sflow {
+    fn default() -> Self {
+        Self { listen: Listen::At(loopback(6343)) }
+    }
+}
+
+/// The standing pcap-over-TCP collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PcapSocket {
+    pub(crate) listen: Listen,
+}
+
+impl Default for PcapSocket {
+    fn default() -> Self {
+        Self { listen: Listen::At(loopback(8100)) }
+    }
+}
+
+/// The flow table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Flows {
+    /// Flows held in memory; one more sends the oldest to the store.
+    pub(crate) max: usize,
+    /// How often a flow that goes on is written.
+    pub(crate) update_seconds: u64,
+    /// Without a packet for so long, a flow has ended.
+    pub(crate) expire_seconds: u64,
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self { max: 500_000, update_seconds: 60, expire_seconds: 600 }
+    }
+}
+
+/// Packets kept with their flows, for each standing input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Packets {
+    /// The first so many of each flow; -1 keeps all of them.
+    pub(crate) per_flow: i64,
+    /// Bytes that kept packets of one input may hold in memory until they are stored.
+    pub(crate) memory_bytes: u64,
+}
+
+impl Default for Packets {
+    fn default() -> Self {
+        Self { per_flow: 20, memory_bytes: 64 << 20 }
+    }
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Storage {
+    /// Empty: `/var/lib/flowtap` for root, else `$XDG_DATA_HOME/flowtap`.
+    pub(crate) data_dir: PathBuf,
+    /// Hours that flows and packets are kept; 0 keeps them however old.
+    pub(crate) keep_hours: u64,
+    /// Bytes that they may take on disk; 0 sets no bound.
+    pub(crate) keep_bytes: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::new(), keep_hours: 7 * 24, keep_bytes: 20 << 30 }
+    }
+}
+
+/// What one query may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queries {
+    pub(crate) timeout_seconds: u64,
+    pub(crate) max_rows: usize,
+    pub(crate) max_bytes: usize,
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        Self { timeout_seconds: 30, max_rows: 1_000_000, max_bytes: 256 << 20 }
+    }
+}
+
+/// The log on stderr.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,flowtap_storage=debug`.
+    pub(crate) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+/// Where an input listens, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl Listen {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let address = text.parse();
+        address.map(Self::At).map_err(|_| format!("`{text}` is neither ADDRESS:PORT nor `off`"))
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::At(address) => serializer.collect_str(address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

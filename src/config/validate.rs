@@ -1,0 +1,117 @@
+//! Whether the values make sense together, asked before anything starts.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flowtap_flow::point::PointOptions;
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, Packets, Storage};
+
+impl Config {
+    /// Refuses what can't work, in one line that says what to do.
+    ///
+    /// # Errors
+    /// The first problem found.
+    pub(crate) fn validate(&self) -> Result<()> {
+        ensure!(
+            self.http.insecure || self.http.listen.ip().is_loopback(),
+            "http.listen {}: listening beyond loopback needs --insecure: there is no authentication yet",
+            self.http.listen
+        );
+        for (name, value) in [
+            ("flows.max", self.flows.max as u64),
+            ("flows.update_seconds", self.flows.update_seconds),
+            ("flows.expire_seconds", self.flows.expire_seconds),
+            ("packets.memory_bytes", self.packets.memory_bytes),
+            ("queries.timeout_seconds", self.queries.timeout_seconds),
+            ("queries.max_rows", self.queries.max_rows as u64),
+            ("queries.max_bytes", self.queries.max_bytes as u64),
+            ("http.max_upload_bytes", self.http.max_upload_bytes as u64),
+        ] {
+            ensure!(value > 0, "{name} must be more than 0");
+        }
+        self.packets.limit()?;
+        self.log_filter()?;
+        self.storage.directory()?;
+        Ok(())
+    }
+
+    /// The parsed log filter.
+    ///
+    /// # Errors
+    /// A directive that is none.
+    pub(crate) fn log_filter(&self) -> Result<EnvFilter> {
+        EnvFilter::try_new(&self.log.filter)
+            .with_context(|| format!("log filter `{}`: try `info` or `info,flowtap_storage=debug`", self.log.filter))
+    }
+}
+
+impl Packets {
+    /// Packets kept of each flow, as the flow table counts them.
+    ///
+    /// # Errors
+    /// A negative number other than -1, or one past 32 bits.
+    pub(crate) fn limit(&self) -> Result<u32> {
+        match self.per_flow {
+            -1 => Ok(PointOptions::UNLIMITED),
+            other => u32::try_from(other)
+                .ok()
+                .with_context(|| format!("packets.per_flow is {other}; give 0 or more, or -1 for all")),
+        }
+    }
+}
+
+impl Storage {
+    /// The data directory: as configured, or this user's usual one.
+    ///
+    /// # Errors
+    /// None is configured and neither `XDG_DATA_HOME` nor `HOME` is set.
+    pub(crate) fn directory(&self) -> Result<PathBuf> {
+        if !self.data_dir.as_os_str().is_empty() {
+            return Ok(self.data_dir.clone());
+        }
+        // The owner of /proc/self is the effective user: geteuid(2) without `unsafe`.
+        if std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
+            return Ok(PathBuf::from("/var/lib/flowtap"));
+        }
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        match (set("XDG_DATA_HOME"), set("HOME")) {
+            (Some(data), _) => Ok(data.join("flowtap")),
+            (None, Some(home)) => Ok(home.join(".local/share/flowtap")),
+            (None, None) => bail!("no data directory: give --data-dir, or set HOME"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        config.storage.data_dir = "/tmp/unused".into();
+        config.validate().expect("defaults are fine");
+        change(&mut config);
+        format!("{:#}", config.validate().expect_err("must be refused"))
+    }
+
+    #[test]
+    fn beyond_loopback_needs_insecure() {
+        let text = problem(|c| c.http.listen = ([0, 0, 0, 0], 8082).into());
+        assert!(text.contains("listening beyond loopback needs --insecure"), "{text}");
+        let mut config = Config::default();
+        config.http.listen = ([0, 0, 0, 0], 8082).into();
+        config.http.insecure = true;
+        config.storage.data_dir = "/tmp/unused".into();
+        config.validate().expect("asked for");
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        assert!(problem(|c| c.flows.max = 0).contains("flows.max"));
+        assert!(problem(|c| c.packets.per_flow = -2).contains("packets.per_flow is -2"));
+        assert!(problem(|c| c.log.filter = "flowtap=loud".to_owned()).contains("log filter `flowtap=loud`"));
+    }
+}

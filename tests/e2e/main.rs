@@ -1,0 +1,10 @@
+//! The built binary, end to end: as users start it, feed it, ask it and stop it.
+
+mod support;
+
+mod command_line;
+mod lab;
+mod life;
+mod replay;
+mod sflow;
+mod survival;

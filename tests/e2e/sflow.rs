@@ -1,0 +1,98 @@
+//! Recorded sFlow of a real switch, sent again: every sampled packet is in the store once.
+
+use std::net::UdpSocket;
+
+use flowtap_flow::packet::Packet;
+use flowtap_flow::pcap::StreamParser;
+use flowtap_flow::timestamp::Timestamp;
+
+use crate::support::{Server, eventually, fixture};
+
+/// A packet of a capture file: bytes on the wire, and those captured.
+type Captured = (u32, Vec<u8>);
+
+fn packets(file: &[u8]) -> Vec<Captured> {
+    let mut packets = Vec::new();
+    let mut parser = StreamParser::new(Timestamp::ZERO);
+    let mut visit = |batch: &[Packet<'_>]| packets.extend(batch.iter().map(|p| (p.len, p.data.to_vec())));
+    parser.push(file, &mut visit).expect("a capture file");
+    assert!(!parser.finish().expect("a capture file").is_cut());
+    packets
+}
+
+/// Payloads of the UDP datagrams in a recording of Ethernet, IPv4 without options, UDP.
+fn datagrams(name: &str) -> Vec<Vec<u8>> {
+    const HEADERS: usize = 14 + 20 + 8;
+    let file = std::fs::read(fixture(name)).expect("the fixture");
+    packets(&file).into_iter().map(|(_, frame)| frame[HEADERS..].to_vec()).collect()
+}
+
+/// Sends a recording, waits for its samples, and returns them as they come out again.
+fn samples_of(server: &Server, name: &str, samples: u64) -> Vec<Captured> {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for datagram in datagrams(&format!("{name}.pcap")) {
+        socket.send_to(&datagram, server.sflow).expect("sent");
+    }
+    eventually("all samples", || (server.ledger("sflow")["Kept"].as_u64() == Some(samples)).then_some(()));
+    let output = server.ask(&["query", "G.Flows().RawPackets()", "--format", "pcap"]);
+    assert!(output.status.success(), "{output:?}");
+    packets(&output.stdout)
+}
+
+/// Takes each of `samples` out of the truth, where it must be: as many bytes as both hold, and the
+/// length on the wire.
+fn assert_each_once(name: &str, samples: &[Captured]) {
+    let file = std::fs::read(fixture(&format!("{name}.truth.pcap"))).expect("the fixture");
+    let mut truth = packets(&file);
+    for (len, data) in samples {
+        let same = |(true_len, bytes): &Captured| {
+            let common = data.len().min(bytes.len());
+            true_len == len && data[..common] == bytes[..common]
+        };
+        let at = truth.iter().position(same);
+        let at = at.unwrap_or_else(|| panic!("{name}: a packet that never was, or twice: {len} {data:02x?}"));
+        truth.swap_remove(at);
+    }
+}
+
+#[test]
+fn each_recording_comes_out_as_it_went_in() {
+    // Samples as counted by sflowtool; see fixtures/README.md.
+    for (name, samples) in [
+        ("ovs-sflow-counters", 0),
+        ("ovs-sflow-dhcp", 26),
+        ("ovs-sflow-frag-short", 31),
+        ("ovs-sflow-header64", 34),
+        ("ovs-sflow-icmp", 30),
+        ("ovs-sflow-ipv6", 36),
+        ("ovs-sflow-mix-s64", 42),
+        ("ovs-sflow-restart", 36),
+        ("ovs-sflow-tcp-udp", 155),
+        ("ovs-sflow-two-bridges", 28),
+        ("ovs-sflow-vlan-arp", 34),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path().join("flowtap.toml");
+        std::fs::write(&config, "[packets]\nper_flow = -1\n").expect("a file");
+        let data = directory.path().join("data");
+        let arguments = ["--config", config.to_str().expect("text")];
+
+        let server = Server::start_with(&data, &arguments);
+        let live = samples_of(&server, name, samples);
+        assert_eq!(live.len() as u64, samples, "{name}");
+        assert_each_once(name, &live);
+        let ledger = server.ledger("sflow");
+        assert_eq!(ledger["Received"], ledger["Kept"], "{name}: {ledger}");
+
+        let (status, log) = server.terminate();
+        assert!(status.success(), "{name}: {log}");
+        let server = Server::start_with(&data, &arguments);
+        let output = server.ask(&["query", "G.At('-1s', 3600).Flows().RawPackets()", "--format", "pcap"]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let mut stored = packets(&output.stdout);
+        let mut live = live;
+        stored.sort();
+        live.sort();
+        assert_eq!(stored, live, "{name}: the same after a restart");
+    }
+}
