@@ -73,6 +73,13 @@ impl Cancel {
         Self { flag: Arc::default(), deadline: Some(deadline) }
     }
 
+    /// This one, firing at `deadline` too, or at its own if that comes first. Both share one flag.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Instant) -> Self {
+        let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
+        Self { flag: Arc::clone(&self.flag), deadline: Some(deadline) }
+    }
+
     /// Ends the query.
     pub fn cancel(&self) {
         self.flag.store(true, Ordering::Relaxed);
