@@ -4,10 +4,16 @@
 //! never reads a clock on its own: time comes with the packet.
 
 pub mod community_id;
+pub mod decode;
 pub mod filter;
 pub mod flow;
+pub mod id;
+pub mod key;
+pub mod layers;
 pub mod ledger;
 pub mod packet;
+pub mod pcap;
 pub mod point;
 pub mod query;
+pub mod table;
 pub mod timestamp;

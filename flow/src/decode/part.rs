@@ -1,0 +1,235 @@
+//! What decoding gives: one part for each flow that a packet belongs to.
+
+use crate::flow::{IcmpType, MacAddr};
+use crate::key::FlowKey;
+use crate::layers::LayersPath;
+use crate::packet::LinkType;
+use crate::point::LayerKeyMode;
+
+/// The IP addresses of a part, host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Addresses {
+    #[default]
+    None,
+    V4(u32, u32),
+    V6(u128, u128),
+}
+
+/// What stands behind the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum Upper {
+    #[default]
+    None,
+    Ports {
+        protocol: u8,
+        source: u16,
+        destination: u16,
+    },
+    Tunnel {
+        vni: u32,
+        source: u16,
+        destination: u16,
+    },
+    Icmp {
+        kind: IcmpType,
+        code: u8,
+        id: u16,
+    },
+}
+
+/// What of a packet a round-trip time can be measured with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing.
+    #[default]
+    None,
+    /// An ICMP echo request or DNS query with this number.
+    Request(u16),
+    /// The answer to it.
+    Reply(u16),
+}
+
+/// What TCP metrics need of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpSegment {
+    /// True if the header was there as a whole.
+    pub present: bool,
+    /// FIN, SYN, RST, …: the low eight flag bits of RFC 9293 §3.1.
+    pub flags: u8,
+    /// Sequence number, host order.
+    pub sequence: u32,
+    /// Bytes of payload on the wire.
+    pub payload_len: u32,
+}
+
+impl TcpSegment {
+    /// FIN.
+    pub const FIN: u8 = 1;
+    /// SYN.
+    pub const SYN: u8 = 2;
+    /// RST.
+    pub const RST: u8 = 4;
+    /// ACK.
+    pub const ACK: u8 = 16;
+
+    /// True if all bits of `flags` are set.
+    #[must_use]
+    pub fn has(&self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// What defragmentation needs of an IPv4 fragment (RFC 791 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Source and destination, host order.
+    pub addresses: (u32, u32),
+    /// Identification field.
+    pub identification: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Where this fragment's payload belongs, in bytes.
+    pub offset: u16,
+    /// More fragments follow.
+    pub more: bool,
+    /// Where the fragment's payload lies in the packet.
+    pub payload: (u32, u32),
+}
+
+/// One flow's part of one packet.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The flow's key; its parent is filled in when the parent's flow is known.
+    pub key: FlowKey,
+    /// The packet's number in its batch.
+    pub packet: u16,
+    /// 0 for the outermost part, one more for each tunnel.
+    pub level: u8,
+    /// True if the packet goes from the key's second endpoint to its first.
+    pub swapped: bool,
+    /// The bytes are not those of the packet but of a defragmented one: nothing can be kept of it.
+    pub reassembled: bool,
+    /// The layers seen.
+    pub path: LayersPath,
+    /// Source and destination MAC address.
+    pub macs: Option<(MacAddr, MacAddr)>,
+    /// VLAN ids, see [`crate::flow::LinkLayer::id`].
+    pub vlan: u64,
+    /// VNI or GRE key.
+    pub tunnel_id: u32,
+    /// Source port where the key does not hold it (tunnels over UDP).
+    pub tunnel_source_port: u16,
+    /// Length on the wire in bytes, from this part's first byte.
+    pub len: u32,
+    /// Where this part begins in the packet's bytes.
+    pub offset: u32,
+    /// Link type of the bytes from there.
+    pub link_type: LinkType,
+    /// IP TTL or hop limit.
+    pub ttl: u8,
+    /// For round-trip times.
+    pub probe: Probe,
+    /// For TCP metrics.
+    pub tcp: TcpSegment,
+    /// Where the application's bytes lie, in the bytes decoded.
+    pub payload: (u32, u32),
+    /// Set for an IPv4 fragment.
+    pub fragment: Option<Fragment>,
+    pub(super) addresses: Addresses,
+    pub(super) upper: Upper,
+}
+
+impl Part {
+    pub(super) fn new(point: u32, packet: u16, len: u32, link_type: LinkType) -> Self {
+        Self {
+            key: FlowKey::new(point),
+            packet,
+            level: 0,
+            swapped: false,
+            reassembled: false,
+            path: LayersPath::default(),
+            macs: None,
+            vlan: 0,
+            tunnel_id: 0,
+            tunnel_source_port: 0,
+            len,
+            offset: 0,
+            link_type,
+            ttl: 0,
+            probe: Probe::None,
+            tcp: TcpSegment::default(),
+            payload: (0, 0),
+            fragment: None,
+            addresses: Addresses::None,
+            upper: Upper::None,
+        }
+    }
+
+    /// Source and destination port of TCP, UDP or SCTP.
+    #[must_use]
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        match self.upper {
+            Upper::Ports { source, destination, .. } | Upper::Tunnel { source, destination, .. } => {
+                Some((source, destination))
+            }
+            _ => None,
+        }
+    }
+
+    /// Packs what was found into the key, in canonical order: by MAC address in key mode L2 (by IP
+    /// address if those are equal), else by IP address, and by port if those are equal too.
+    pub(super) fn finish(&mut self, mode: LayerKeyMode) {
+        let link = self.macs.filter(|_| mode == LayerKeyMode::L2 || self.addresses == Addresses::None);
+        self.swapped = match link {
+            Some((source, destination)) if source != destination => source > destination,
+            _ => self.swapped_by_address(),
+        };
+        if let Some((source, destination)) = link {
+            let (first, second) = self.order(source, destination);
+            self.key.set_macs(first, second);
+        }
+        match self.addresses {
+            Addresses::None => {}
+            Addresses::V4(source, destination) => {
+                let (first, second) = self.order(source, destination);
+                self.key.set_ipv4(first, second);
+            }
+            Addresses::V6(source, destination) => {
+                let (first, second) = self.order(source, destination);
+                self.key.set_ipv6(first, second);
+            }
+        }
+        match self.upper {
+            Upper::None => {}
+            Upper::Ports { protocol, source, destination } => {
+                let (first, second) = self.order(source, destination);
+                self.key.set_ports(protocol, first, second);
+            }
+            Upper::Tunnel { vni, source, destination } => {
+                self.key.set_tunnel(vni, destination);
+                self.tunnel_source_port = source;
+            }
+            Upper::Icmp { kind, code, id } => self.key.set_icmp(kind, code, id),
+        }
+    }
+
+    fn order<T>(&self, source: T, destination: T) -> (T, T) {
+        if self.swapped { (destination, source) } else { (source, destination) }
+    }
+
+    fn swapped_by_address(&self) -> bool {
+        let ordering = match self.addresses {
+            Addresses::None => return false,
+            Addresses::V4(source, destination) => source.cmp(&destination),
+            Addresses::V6(source, destination) => source.cmp(&destination),
+        };
+        ordering
+            .then_with(|| match self.upper {
+                Upper::Ports { source, destination, .. } => source.cmp(&destination),
+                // Endpoints that cannot be told apart (a host pinging itself): the answer goes back.
+                Upper::Icmp { .. } if matches!(self.probe, Probe::Reply(_)) => std::cmp::Ordering::Greater,
+                _ => std::cmp::Ordering::Equal,
+            })
+            .is_gt()
+    }
+}

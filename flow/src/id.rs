@@ -1,0 +1,210 @@
+//! Skydive's flow identifiers, bit for bit: TrackingID, L3TrackingID, table key and UUID.
+//!
+//! Skydive feeds one streaming xxHash64 with the flow's endpoints and reads a digest at three
+//! points. Its hash library multiplies the four lane accumulators by a prime in place whenever a
+//! digest is read after 32 bytes or more, so that later digests depend on earlier reads. Identifiers
+//! must equal Skydive's for old and new agents to be mixed, hence the same fault here.
+
+use crate::flow::{FlowId, IcmpType};
+use crate::key::{KeyKind, FlowKey};
+use crate::timestamp::Timestamp;
+
+const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
+const PRIME_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
+const PRIME_3: u64 = 0x1656_67b1_9e37_79f9;
+const PRIME_4: u64 = 0x85eb_ca77_c2b2_ae63;
+const PRIME_5: u64 = 0x27d4_eb2f_1656_67c5;
+
+/// A streaming xxHash64 whose [`digest`](Self::digest) changes the state as Skydive's library does.
+struct Xx64 {
+    seed: u64,
+    lanes: [u64; 4],
+    total: u64,
+    buffer: [u8; 32],
+    used: usize,
+}
+
+fn round(lane: u64, input: u64) -> u64 {
+    lane.wrapping_add(input.wrapping_mul(PRIME_2)).rotate_left(31).wrapping_mul(PRIME_1)
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+impl Xx64 {
+    fn new(seed: u64) -> Self {
+        let lanes = [
+            seed.wrapping_add(PRIME_1).wrapping_add(PRIME_2),
+            seed.wrapping_add(PRIME_2),
+            seed,
+            seed.wrapping_sub(PRIME_1),
+        ];
+        Self { seed, lanes, total: 0, buffer: [0; 32], used: 0 }
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let take = bytes.len().min(32 - self.used);
+            let (head, rest) = bytes.split_at(take);
+            self.buffer[self.used..self.used + take].copy_from_slice(head);
+            self.used += take;
+            bytes = rest;
+            if self.used == 32 {
+                for (lane, input) in self.lanes.iter_mut().zip(self.buffer.chunks_exact(8)) {
+                    *lane = round(*lane, word(input));
+                }
+                self.used = 0;
+            }
+        }
+    }
+
+    fn digest(&mut self) -> u64 {
+        let mut hash = if self.total >= 32 {
+            let [a, b, c, d] = self.lanes;
+            let mut hash = a
+                .rotate_left(1)
+                .wrapping_add(b.rotate_left(7))
+                .wrapping_add(c.rotate_left(12))
+                .wrapping_add(d.rotate_left(18));
+            for lane in &mut self.lanes {
+                // The library's fault: the finalisation stays in the state.
+                *lane = lane.wrapping_mul(PRIME_2);
+                let merged = lane.rotate_left(31).wrapping_mul(PRIME_1);
+                hash = (hash ^ merged).wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
+            }
+            hash
+        } else {
+            self.seed.wrapping_add(PRIME_5)
+        };
+        hash = hash.wrapping_add(self.total);
+        let mut rest = &self.buffer[..self.used];
+        while let Some((head, tail)) = rest.split_at_checked(8) {
+            hash ^= round(0, word(head));
+            hash = hash.rotate_left(27).wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
+            rest = tail;
+        }
+        if let Some((head, tail)) = rest.split_at_checked(4) {
+            hash ^= word(head).wrapping_mul(PRIME_1);
+            hash = hash.rotate_left(23).wrapping_mul(PRIME_2).wrapping_add(PRIME_3);
+            rest = tail;
+        }
+        for byte in rest {
+            hash ^= u64::from(*byte).wrapping_mul(PRIME_5);
+            hash = hash.rotate_left(11).wrapping_mul(PRIME_1);
+        }
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(PRIME_2);
+        hash ^= hash >> 29;
+        hash = hash.wrapping_mul(PRIME_3);
+        hash ^ hash >> 32
+    }
+}
+
+/// The identifiers of one flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowIds {
+    /// `UUID`.
+    pub uuid: FlowId,
+    /// `TrackingID`.
+    pub tracking_id: FlowId,
+    /// `L3TrackingID`.
+    pub l3_tracking_id: FlowId,
+}
+
+/// Endpoint types of Skydive's recipe, written as 8 bytes big endian after each pair.
+mod endpoint {
+    pub(super) const NONE: u64 = 0;
+    pub(super) const IPV4: u64 = 1;
+    pub(super) const IPV6: u64 = 2;
+    pub(super) const MAC: u64 = 3;
+    pub(super) const TCP: u64 = 4;
+    pub(super) const UDP: u64 = 5;
+    pub(super) const SCTP: u64 = 6;
+}
+
+/// Computes the identifiers of the flow with `key` that began at `start` at the node `node_tid`.
+///
+/// `link` holds the MAC addresses of the first packet in key order, or `None` when they are not part
+/// of the key (layer key mode L3) or not there.
+#[must_use]
+pub fn flow_ids(key: &FlowKey, start: Timestamp, node_tid: &str) -> FlowIds {
+    let mut hash = Xx64::new(0);
+    let (first, second) = key.addresses();
+    match key.ip_version() {
+        4 => {
+            hash.write(&first[..4]);
+            hash.write(&second[..4]);
+            hash.write(&endpoint::IPV4.to_be_bytes());
+        }
+        6 => {
+            hash.write(&first);
+            hash.write(&second);
+            hash.write(&endpoint::IPV6.to_be_bytes());
+        }
+        _ => {}
+    }
+    match key.kind() {
+        KeyKind::Ports(protocol) => {
+            let (first, second) = key.ports();
+            hash.write(&first.to_be_bytes());
+            hash.write(&second.to_be_bytes());
+            let kind = match protocol {
+                6 => endpoint::TCP,
+                17 => endpoint::UDP,
+                _ => endpoint::SCTP,
+            };
+            hash.write(&kind.to_be_bytes());
+        }
+        KeyKind::Tunnel => {
+            hash.write(&key.tunnel_id().to_be_bytes());
+            hash.write(&key.tunnel_port().to_be_bytes());
+            hash.write(&endpoint::NONE.to_be_bytes());
+        }
+        KeyKind::Icmp => {
+            let (kind, code, id) = key.icmp();
+            let kind: IcmpType = kind;
+            let word = u32::from(kind as u8) << 24 | u32::from(code) << 16 | u32::from(id);
+            hash.write(&word.to_be_bytes());
+            hash.write(&endpoint::NONE.to_be_bytes());
+        }
+        KeyKind::None => {}
+    }
+    let l3_tracking_id = hash.digest();
+    let tracking_id = match key.macs() {
+        Some((first, second)) => {
+            hash.write(&first.0);
+            hash.write(&second.0);
+            hash.write(&endpoint::MAC.to_be_bytes());
+            hash.digest()
+        }
+        // No second read happens here, which matters for what follows.
+        None => l3_tracking_id,
+    };
+    let parent = key.parent();
+    if parent != FlowId::NONE {
+        hash.write(parent.to_string().as_bytes());
+    }
+    let mut uuid = Xx64::new(hash.digest());
+    uuid.write(&start.millis().to_be_bytes());
+    uuid.write(node_tid.as_bytes());
+    FlowIds {
+        uuid: FlowId(uuid.digest()),
+        tracking_id: FlowId(tracking_id),
+        l3_tracking_id: FlowId(l3_tracking_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_xxh64_of_nothing_and_of_text() {
+        assert_eq!(Xx64::new(0).digest(), 0xef46_db37_51d8_e999);
+        let mut hash = Xx64::new(0);
+        hash.write(b"Nobody inspects the spammish repetition");
+        assert_eq!(hash.digest(), 0xfbce_a83c_8a37_8bf1);
+    }
+}

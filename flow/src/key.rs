@@ -1,0 +1,194 @@
+//! The flow table's key: compact, symmetric, eight machine words.
+
+use crate::flow::{FlowId, IcmpType, MacAddr};
+
+/// What stands where a key keeps ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// Nothing: ARP, fragments, IP protocols without ports.
+    None,
+    /// Two ports of this IP protocol (6, 17 or 132).
+    Ports(u8),
+    /// The outer flow of a VXLAN or Geneve tunnel: VNI and destination port, never swapped.
+    Tunnel,
+    /// Skydive's ICMP kind, code and id.
+    Icmp,
+}
+
+/// Which two packets belong to one flow: A→B and B→A have equal keys.
+///
+/// The endpoints are in canonical order ("first", "second"); whether a packet goes from first to
+/// second is told beside the key. Layout, eight `u64` in host order:
+///
+/// | word | bits |
+/// |---|---|
+/// | 0, 1 | first address, big endian (IPv4 in the upper half of word 0) |
+/// | 2, 3 | second address |
+/// | 4 | first MAC << 16, first port (or ICMP kind << 8 and code, or tunnel port) |
+/// | 5 | second MAC << 16, second port (or ICMP id, or lower 16 bits of the VNI) |
+/// | 6 | UUID of the flow that carries this one, 0 if none |
+/// | 7 | capture point << 32, upper 8 bits of the VNI << 24, protocol << 8, flags |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey([u64; 8]);
+
+const HAS_MACS: u64 = 1;
+const IPV4: u64 = 2;
+const IPV6: u64 = 4;
+const KIND_PORTS: u64 = 8;
+const KIND_TUNNEL: u64 = 16;
+const KIND_ICMP: u64 = 32;
+
+fn low_16(word: u64) -> u16 {
+    u16::try_from(word & 0xffff).unwrap_or_default()
+}
+
+fn mac_word(mac: MacAddr) -> u64 {
+    mac.0.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)) << 16
+}
+
+fn word_mac(word: u64) -> MacAddr {
+    let [a, b, c, d, e, f, _, _] = word.to_be_bytes();
+    MacAddr([a, b, c, d, e, f])
+}
+
+impl FlowKey {
+    /// A key of nothing but its capture point.
+    #[must_use]
+    pub fn new(point: u32) -> Self {
+        Self([0, 0, 0, 0, 0, 0, 0, u64::from(point) << 32])
+    }
+
+    /// The words, for hashing.
+    #[must_use]
+    pub fn words(&self) -> &[u64; 8] {
+        &self.0
+    }
+
+    /// Sets the MAC addresses, in canonical order.
+    pub fn set_macs(&mut self, first: MacAddr, second: MacAddr) {
+        self.0[4] |= mac_word(first);
+        self.0[5] |= mac_word(second);
+        self.0[7] |= HAS_MACS;
+    }
+
+    /// Sets IPv4 addresses, in canonical order.
+    pub fn set_ipv4(&mut self, first: u32, second: u32) {
+        self.0[0] = u64::from(first) << 32;
+        self.0[2] = u64::from(second) << 32;
+        self.0[7] |= IPV4;
+    }
+
+    /// Sets IPv6 addresses, in canonical order.
+    pub fn set_ipv6(&mut self, first: u128, second: u128) {
+        let halves = |address: u128| {
+            let bytes = address.to_be_bytes();
+            let half = |at: usize| bytes[at..at + 8].iter().fold(0, |w, b| w << 8 | u64::from(*b));
+            (half(0), half(8))
+        };
+        (self.0[0], self.0[1]) = halves(first);
+        (self.0[2], self.0[3]) = halves(second);
+        self.0[7] |= IPV6;
+    }
+
+    /// Sets the ports of IP protocol `protocol`, in canonical order.
+    pub fn set_ports(&mut self, protocol: u8, first: u16, second: u16) {
+        self.0[4] |= u64::from(first);
+        self.0[5] |= u64::from(second);
+        self.0[7] |= KIND_PORTS | u64::from(protocol) << 8;
+    }
+
+    /// Sets VNI (24 bits) and destination port of a tunnel over UDP.
+    pub fn set_tunnel(&mut self, vni: u32, port: u16) {
+        self.0[4] |= u64::from(port);
+        self.0[5] |= u64::from(vni & 0xffff);
+        self.0[7] |= KIND_TUNNEL | 17 << 8 | u64::from(vni >> 16 & 0xff) << 24;
+    }
+
+    /// Sets an ICMP message.
+    pub fn set_icmp(&mut self, kind: IcmpType, code: u8, id: u16) {
+        self.0[4] |= u64::from(kind as u8) << 8 | u64::from(code);
+        self.0[5] |= u64::from(id);
+        self.0[7] |= KIND_ICMP;
+    }
+
+    /// Sets the flow that carries this one.
+    pub fn set_parent(&mut self, parent: FlowId) {
+        self.0[6] = parent.0;
+    }
+
+    /// The capture point's number.
+    #[must_use]
+    pub fn point(&self) -> u32 {
+        u32::try_from(self.0[7] >> 32).unwrap_or_default()
+    }
+
+    /// 4, 6, or 0 if there is no IP layer.
+    #[must_use]
+    pub fn ip_version(&self) -> u8 {
+        match self.0[7] & (IPV4 | IPV6) {
+            IPV4 => 4,
+            IPV6 => 6,
+            _ => 0,
+        }
+    }
+
+    /// Both addresses in network order; IPv4 in the first four bytes.
+    #[must_use]
+    pub fn addresses(&self) -> ([u8; 16], [u8; 16]) {
+        let join = |high: u64, low: u64| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&high.to_be_bytes());
+            bytes[8..].copy_from_slice(&low.to_be_bytes());
+            bytes
+        };
+        (join(self.0[0], self.0[1]), join(self.0[2], self.0[3]))
+    }
+
+    /// Both MAC addresses, if they are part of the key.
+    #[must_use]
+    pub fn macs(&self) -> Option<(MacAddr, MacAddr)> {
+        (self.0[7] & HAS_MACS != 0).then(|| (word_mac(self.0[4]), word_mac(self.0[5])))
+    }
+
+    /// What stands in place of the ports.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        match self.0[7] & (KIND_PORTS | KIND_TUNNEL | KIND_ICMP) {
+            KIND_PORTS => KeyKind::Ports(u8::try_from(self.0[7] >> 8 & 0xff).unwrap_or_default()),
+            KIND_TUNNEL => KeyKind::Tunnel,
+            KIND_ICMP => KeyKind::Icmp,
+            _ => KeyKind::None,
+        }
+    }
+
+    /// Both ports, in canonical order.
+    #[must_use]
+    pub fn ports(&self) -> (u16, u16) {
+        (low_16(self.0[4]), low_16(self.0[5]))
+    }
+
+    /// The VNI.
+    #[must_use]
+    pub fn tunnel_id(&self) -> u32 {
+        u32::from(low_16(self.0[5])) | u32::try_from(self.0[7] >> 24 & 0xff).unwrap_or_default() << 16
+    }
+
+    /// The destination port of the tunnel.
+    #[must_use]
+    pub fn tunnel_port(&self) -> u16 {
+        low_16(self.0[4])
+    }
+
+    /// Kind, code and id.
+    #[must_use]
+    pub fn icmp(&self) -> (IcmpType, u8, u16) {
+        let [kind, code] = low_16(self.0[4]).to_be_bytes();
+        (IcmpType::from_number(kind), code, low_16(self.0[5]))
+    }
+
+    /// The flow that carries this one, or [`FlowId::NONE`].
+    #[must_use]
+    pub fn parent(&self) -> FlowId {
+        FlowId(self.0[6])
+    }
+}

@@ -1,0 +1,295 @@
+//! The flow table: one entry for each flow at each capture point, shared by all readers and queries.
+//!
+//! The thread that reads packets decodes them and updates the table itself. A batch goes through
+//! three short loops (decode, hash, table), see [`sink`]. What leaves the table goes to an
+//! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
+//!
+//! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
+//! eviction and the kept packets. A group may be locked while a shard is; never the other way round.
+
+mod evict;
+mod extra;
+mod point;
+mod raw;
+mod reader;
+mod sink;
+mod state;
+mod tcp;
+mod tick;
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use ahash::RandomState;
+use dashmap::DashMap;
+
+use crate::flow::FinishType;
+use crate::key::FlowKey;
+use crate::ledger::Ledger;
+use crate::packet::Sink;
+use crate::point::{PointOptions, Points};
+use crate::query::{FlowUpdate, UpdateSink};
+
+use evict::Group;
+use point::{Point, RawBudget};
+use sink::PointSink;
+use state::FlowState;
+
+/// Shards of the map, and groups beside it.
+const SHARDS: usize = 256;
+
+/// How the table behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct TableOptions {
+    /// The most flows held; a further one evicts another to the store. 458,752 fill the map's 256
+    /// shards of 2,048 slots exactly: about 110 MB, 240 bytes a flow.
+    pub max_flows: usize,
+    /// How long an update interval lasts: a flow that goes on is handed to the store once in each.
+    pub update_interval: Duration,
+    /// After how long a silence a flow has ended.
+    pub expire_after: Duration,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            max_flows: 458_752,
+            update_interval: Duration::from_secs(60),
+            expire_after: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The hash of a key, computed once for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyHash(u64);
+
+impl Hash for KeyHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// A key with its hash. It can be found by its hash alone, as the groups do: two of the table's keys
+/// with one keyed 64-bit hash are not to be expected, and would only change the order of eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TableKey {
+    hash: KeyHash,
+    key: FlowKey,
+}
+
+impl Hash for TableKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+impl Borrow<KeyHash> for TableKey {
+    fn borrow(&self) -> &KeyHash {
+        &self.hash
+    }
+}
+
+/// Hands a hash through that is one already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready;
+
+#[derive(Default)]
+struct ReadyHasher(u64);
+
+impl BuildHasher for Ready {
+    type Hasher = ReadyHasher;
+
+    fn build_hasher(&self) -> ReadyHasher {
+        ReadyHasher(0)
+    }
+}
+
+impl Hasher for ReadyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Counters of the table since its start.
+#[derive(Debug, Default)]
+struct Counters {
+    begun: AtomicU64,
+    expired: AtomicU64,
+    finished: AtomicU64,
+    evicted: AtomicU64,
+    updates: AtomicU64,
+}
+
+/// The table at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TableStats {
+    /// Flows held now.
+    pub flows: u64,
+    /// The most it holds.
+    pub max_flows: u64,
+    /// Flows ever begun.
+    pub begun: u64,
+    /// Flows that ended by silence.
+    pub expired: u64,
+    /// Flows that ended by FIN or RST.
+    pub finished: u64,
+    /// Flows handed to the store before their end because the table was full.
+    pub evicted: u64,
+    /// Updates handed to the store.
+    pub updates: u64,
+    /// Bytes of kept packets that no store has yet.
+    pub raw_packets_bytes: u64,
+}
+
+/// See the [module's documentation](self).
+pub struct FlowTable {
+    options: TableOptions,
+    hasher: RandomState,
+    flows: DashMap<TableKey, FlowState, Ready>,
+    groups: Box<[Mutex<Group>]>,
+    group_capacity: usize,
+    points: RwLock<PointList>,
+    updates: Arc<dyn UpdateSink>,
+    counters: Counters,
+    next_group: AtomicUsize,
+}
+
+#[derive(Default)]
+struct PointList {
+    list: Vec<Arc<Point>>,
+    numbers: HashMap<(Arc<str>, Arc<str>), u32>,
+}
+
+impl FlowTable {
+    /// An empty table that hands updates to `updates`.
+    #[must_use]
+    pub fn new(options: TableOptions, updates: Arc<dyn UpdateSink>) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            hasher: RandomState::new(),
+            flows: DashMap::with_capacity_and_hasher_and_shard_amount(0, Ready, SHARDS),
+            groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            group_capacity: options.max_flows.div_ceil(SHARDS).max(1),
+            points: RwLock::default(),
+            updates,
+            counters: Counters::default(),
+            next_group: AtomicUsize::new(0),
+        })
+    }
+
+    /// The sinks of one capture. Packets kept count against one budget, whatever the node.
+    #[must_use]
+    pub fn points(self: &Arc<Self>, options: PointOptions, ledger: Arc<Ledger>) -> Arc<dyn Points> {
+        let budget = Arc::new(RawBudget::new(options.raw_budget_bytes));
+        Arc::new(CapturePoints { table: Arc::clone(self), options, ledger, budget })
+    }
+
+    /// Counters and size.
+    #[must_use]
+    pub fn stats(&self) -> TableStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut budgets: Vec<_> = self.point_list().into_iter().map(|point| point.budget.clone()).collect();
+        budgets.sort_by_key(|budget| Arc::as_ptr(budget) as usize);
+        budgets.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        TableStats {
+            flows: (0..SHARDS).map(|group| self.group(group).len() as u64).sum(),
+            max_flows: (self.group_capacity * SHARDS) as u64,
+            begun: load(&self.counters.begun),
+            expired: load(&self.counters.expired),
+            finished: load(&self.counters.finished),
+            evicted: load(&self.counters.evicted),
+            updates: load(&self.counters.updates),
+            raw_packets_bytes: budgets.iter().map(|budget| budget.used()).sum(),
+        }
+    }
+
+    fn hash(&self, key: &FlowKey) -> KeyHash {
+        KeyHash(self.hasher.hash_one(key.words()))
+    }
+
+    /// The group of a hash: the same bits that choose the map's shard, so that 256 groups filled to
+    /// their capacity are 256 shards filled evenly.
+    fn group_of(hash: KeyHash) -> usize {
+        usize::try_from((hash.0 << 7) >> 56).unwrap_or_default()
+    }
+
+    fn group(&self, number: usize) -> MutexGuard<'_, Group> {
+        self.groups[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn point_list(&self) -> Vec<Arc<Point>> {
+        self.points.read().unwrap_or_else(PoisonError::into_inner).list.clone()
+    }
+
+    fn point(&self, number: u32) -> Option<Arc<Point>> {
+        let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
+        points.list.get(number as usize).cloned()
+    }
+
+    /// An update of `state`: the interval is closed and its kept packets are taken out.
+    fn update(
+        &self,
+        key: &TableKey,
+        state: &mut FlowState,
+        point: &Point,
+        finish_type: FinishType,
+    ) -> FlowUpdate {
+        let last_word = finish_type != FinishType::NotFinished;
+        let packets = if state.raw.is_none() {
+            Vec::new()
+        } else {
+            let position = std::mem::take(&mut state.raw);
+            self.group(Self::group_of(key.hash)).raw.take(position)
+        };
+        let bytes = packets.iter().map(|packet| raw::record_len(packet.data.len())).sum();
+        point.budget.give_back(bytes);
+        let (interval, first) = state.close_interval(last_word);
+        let flow = state.snapshot(&key.key, point, finish_type);
+        self.counters.updates.fetch_add(1, Ordering::Relaxed);
+        FlowUpdate { flow, interval, first, packets }
+    }
+}
+
+struct CapturePoints {
+    table: Arc<FlowTable>,
+    options: PointOptions,
+    ledger: Arc<Ledger>,
+    budget: Arc<RawBudget>,
+}
+
+impl CapturePoints {
+    fn point(&self, node_tid: &str) -> Arc<Point> {
+        let mut points = self.table.points.write().unwrap_or_else(PoisonError::into_inner);
+        let id = (self.options.capture_id.clone(), Arc::from(node_tid));
+        if let Some(number) = points.numbers.get(&id) {
+            return Arc::clone(&points.list[*number as usize]);
+        }
+        let number = u32::try_from(points.list.len()).unwrap_or(u32::MAX);
+        let node_tid = Arc::clone(&id.1);
+        let (options, ledger) = (self.options.clone(), Arc::clone(&self.ledger));
+        let point = Arc::new(Point::new(number, node_tid, options, ledger, Arc::clone(&self.budget)));
+        points.list.push(Arc::clone(&point));
+        points.numbers.insert(id, number);
+        point
+    }
+}
+
+impl Points for CapturePoints {
+    fn open(&self, node_tid: &str) -> Box<dyn Sink> {
+        Box::new(PointSink::new(Arc::clone(&self.table), self.point(node_tid)))
+    }
+}

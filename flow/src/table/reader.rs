@@ -1,0 +1,107 @@
+//! The live table's answers.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use crate::flow::{FlowId, FlowMetric};
+use crate::packet::RawPacket;
+use crate::query::{
+    Cancel, FlowQuery, FlowReader, FlowRef, FlowVisitor, MetricVisitor, PacketVisitor, ReadError, TimeRange,
+};
+use crate::timestamp::Timestamp;
+
+use super::point::Point;
+use super::state::FlowState;
+use super::{FlowTable, SHARDS, TableKey};
+
+impl FlowTable {
+    /// Visits every flow by itself, holding its lock only while `look` copies what it wants; `visit`
+    /// runs without locks, so it may be slow.
+    fn each<T>(
+        &self,
+        cancel: &Cancel,
+        look: impl Fn(&TableKey, &FlowState, &Point) -> Option<T>,
+        mut visit: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let points = self.point_list();
+        for number in 0..SHARDS {
+            cancel.check()?;
+            let hashes = self.group(number).hashes();
+            for hash in hashes {
+                let seen = self.flows.get(&hash).and_then(|entry| {
+                    let point = points.get(entry.key().key.point() as usize)?;
+                    look(entry.key(), entry.value(), point)
+                });
+                if let Some(seen) = seen
+                    && visit(seen).is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn uuids(flows: &[FlowRef]) -> HashSet<FlowId> {
+    flows.iter().map(|flow| flow.uuid).collect()
+}
+
+impl FlowReader for FlowTable {
+    fn flows(
+        &self,
+        query: &FlowQuery,
+        cancel: &Cancel,
+        visit: &mut FlowVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        let look = |key: &TableKey, state: &FlowState, point: &Point| {
+            let (start, last) = (Timestamp::from_nanos(state.start), Timestamp::from_nanos(state.last));
+            query.time.overlaps(start, last).then(|| state.snapshot(&key.key, point, state.finish_type()))
+        };
+        self.each(cancel, look, |flow| {
+            if query.filter.matches(&flow) { visit(flow) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    fn raw_packets(
+        &self,
+        flows: &[FlowRef],
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut PacketVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        let wanted = uuids(flows);
+        let look = |key: &TableKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
+            if state.raw.is_none() || !wanted.contains(&state.uuid) {
+                return None;
+            }
+            Some((state.uuid, self.group(Self::group_of(key.hash)).raw.read(state.raw)))
+        };
+        self.each(cancel, look, |(uuid, packets)| {
+            packets
+                .into_iter()
+                .filter(|packet| time.contains(packet.timestamp))
+                .try_for_each(|packet| visit(uuid, packet))
+        })
+    }
+
+    fn metrics(
+        &self,
+        flows: &[FlowRef],
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut MetricVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        let wanted = uuids(flows);
+        let look = |_: &TableKey, state: &FlowState, _: &Point| -> Option<(FlowId, FlowMetric)> {
+            (state.is_dirty() && wanted.contains(&state.uuid)).then(|| (state.uuid, state.open_interval()))
+        };
+        self.each(cancel, look, |(uuid, metric)| {
+            if time.contains(metric.start) && time.contains(metric.last) {
+                visit(uuid, metric)
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+}

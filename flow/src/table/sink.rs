@@ -1,0 +1,229 @@
+//! A batch of packets through three short loops: decode, hash, table.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::decode::{DecodeOptions, Part, decode};
+use crate::flow::{FinishType, FlowId};
+use crate::layers::{LayersPath, PathId};
+use crate::ledger::DropReason;
+use crate::packet::{BATCH, Packet, Sink};
+use crate::query::FlowUpdate;
+use crate::timestamp::Timestamp;
+
+use super::point::Point;
+use super::raw::{Keep, record_len};
+use super::state::{FlowState, Seen};
+use super::tcp::TcpTracker;
+use super::{FlowTable, KeyHash, TableKey};
+
+/// Updates handed over at once: at some 600 bytes each, 300 KB.
+const UPDATES: usize = 512;
+
+/// The sink of one reader at one capture point.
+pub(super) struct PointSink {
+    table: Arc<FlowTable>,
+    point: Arc<Point>,
+    decode: DecodeOptions,
+    interval_nanos: i64,
+    expire_nanos: i64,
+    /// The update interval of the packet at hand: from, to.
+    interval: (i64, i64),
+    parts: Vec<Part>,
+    hashes: Vec<KeyHash>,
+    out: Vec<FlowUpdate>,
+    /// The path looked up last: most new flows of a source look alike.
+    path: (LayersPath, PathId),
+    raw_kept: u64,
+    raw_over_budget: u64,
+}
+
+impl PointSink {
+    pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>) -> Self {
+        let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self {
+            decode: DecodeOptions::new(point.number, point.options.layer_key_mode),
+            interval_nanos: nanos(table.options.update_interval).max(1),
+            expire_nanos: nanos(table.options.expire_after),
+            interval: (0, 0),
+            parts: Vec::with_capacity(BATCH * 2),
+            hashes: Vec::with_capacity(BATCH * 2),
+            out: Vec::with_capacity(UPDATES),
+            path: (LayersPath::default(), PathId::default()),
+            raw_kept: 0,
+            raw_over_budget: 0,
+            table,
+            point,
+        }
+    }
+
+    fn send(&mut self) {
+        if !self.out.is_empty() {
+            let out = std::mem::replace(&mut self.out, Vec::with_capacity(UPDATES));
+            self.table.updates.send(out);
+        }
+    }
+
+    /// Waits for the store where the source can wait: what a batch may keep must fit the budget.
+    fn make_raw_room(&mut self, batch: &[Packet<'_>]) {
+        if self.point.options.raw_packet_limit == 0 || !self.point.options.can_wait {
+            return;
+        }
+        let need = batch.iter().map(|packet| record_len(packet.data.len())).sum();
+        if !self.point.budget.has_room(need) {
+            self.send();
+            self.table.hand_on_kept(&self.point.budget);
+        }
+    }
+
+    fn path(&mut self, path: LayersPath) -> PathId {
+        if self.path.0 != path {
+            self.path = (path, PathId::of(path));
+        }
+        self.path.1
+    }
+
+    /// Finds or begins the flow of `part` and counts it there.
+    fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
+        let key = TableKey { hash, key: part.key };
+        let table = Arc::clone(&self.table);
+        if !(self.interval.0..self.interval.1).contains(&seen.at) {
+            let from = seen.at.div_euclid(self.interval_nanos).saturating_mul(self.interval_nanos);
+            self.interval = (from, from.saturating_add(self.interval_nanos));
+        }
+        if let Some(mut state) = table.flows.get_mut(&key) {
+            let state = state.value_mut();
+            if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
+                self.out.push(table.update(&key, state, &self.point, finish_type));
+                let counter = match finish_type {
+                    FinishType::Timeout => &table.counters.expired,
+                    _ => &table.counters.finished,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                table.counters.begun.fetch_add(1, Ordering::Relaxed);
+                *state = self.begin(part, seen.at);
+            } else if state.last < self.interval.0 && state.is_dirty() {
+                self.out.push(table.update(&key, state, &self.point, FinishType::NotFinished));
+            }
+            self.count(state, part, hash, packet, seen);
+            return state.uuid;
+        }
+        table.admit(hash, &mut self.out);
+        let state = self.begin(part, seen.at);
+        // Another reader of the same node may have begun the flow meanwhile.
+        let mut entry = table.flows.entry(key).or_insert(state);
+        let state = entry.value_mut();
+        self.count(state, part, hash, packet, seen);
+        state.uuid
+    }
+
+    fn begin(&mut self, part: &Part, at: i64) -> FlowState {
+        let path = self.path(part.path);
+        let mut state = FlowState::begin(&part.key, part, path, at, &self.point);
+        let options = &self.point.options;
+        if part.tcp.present && (options.extra_tcp_metric || options.reassemble_tcp) {
+            state.extra().tcp = Some(Box::new(TcpTracker::new(options.reassemble_tcp)));
+        }
+        state
+    }
+
+    fn count(
+        &mut self,
+        state: &mut FlowState,
+        part: &Part,
+        hash: KeyHash,
+        packet: &Packet<'_>,
+        seen: &Seen,
+    ) {
+        state.apply(part, seen);
+        if state.raw_kept < self.point.options.raw_packet_limit && packet.captured && !part.reassembled {
+            self.keep(state, part, hash, packet);
+        }
+    }
+
+    fn keep(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, packet: &Packet<'_>) {
+        let data = packet.data.get(part.offset as usize..).unwrap_or_default();
+        let cost = record_len(data.len());
+        if !self.point.budget.has_room(cost) {
+            self.point.budget.press();
+            self.raw_over_budget += 1;
+            return;
+        }
+        state.raw_kept += 1;
+        let keep = Keep {
+            timestamp: packet.timestamp,
+            index: state.raw_kept,
+            len: part.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            link_type: part.link_type,
+            data,
+        };
+        state.raw = self.table.group(FlowTable::group_of(hash)).raw.append(state.raw, &keep);
+        self.point.budget.take(cost);
+        self.raw_kept += 1;
+    }
+}
+
+impl Sink for PointSink {
+    fn packets(&mut self, batch: &[Packet<'_>]) {
+        self.make_raw_room(batch);
+        let mut parts = std::mem::take(&mut self.parts);
+        let mut hashes = std::mem::take(&mut self.hashes);
+        parts.clear();
+        hashes.clear();
+
+        let (mut unsupported, mut undecodable) = (0, 0);
+        for (index, packet) in (0u16..).zip(batch) {
+            let before = parts.len();
+            decode(packet, index, &self.decode, &mut parts);
+            if parts.len() == before {
+                *(if packet.link_type.is_supported() { &mut undecodable } else { &mut unsupported }) += 1;
+            }
+        }
+
+        // A child's key holds its parent's UUID, which only the table knows: hashed below.
+        hashes.extend(parts.iter().map(|part| match part.level {
+            0 => self.table.hash(&part.key),
+            _ => KeyHash(0),
+        }));
+
+        let mut newest = i64::MIN;
+        let mut parent = FlowId::NONE;
+        for (part, hash) in parts.iter_mut().zip(&mut hashes) {
+            let packet = &batch[usize::from(part.packet)];
+            if part.level > 0 {
+                part.key.set_parent(parent);
+                *hash = self.table.hash(&part.key);
+            }
+            let at = packet.timestamp.nanos();
+            newest = newest.max(at);
+            let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
+            parent = self.account(part, *hash, packet, &Seen { at, packets: 1, bytes, sampling_rate });
+        }
+
+        let ledger = &self.point.ledger;
+        ledger.keep(batch.len() as u64 - unsupported - undecodable);
+        if unsupported + undecodable > 0 {
+            ledger.drop_packets(DropReason::LinkType, unsupported);
+            ledger.drop_packets(DropReason::Undecodable, undecodable);
+        }
+        if self.raw_kept + self.raw_over_budget > 0 {
+            ledger.raw(std::mem::take(&mut self.raw_kept), std::mem::take(&mut self.raw_over_budget));
+        }
+        self.point.advance(Timestamp::from_nanos(newest));
+        self.parts = parts;
+        self.hashes = hashes;
+        if self.out.len() >= UPDATES / 2 {
+            self.send();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.send();
+    }
+}
+
+impl Drop for PointSink {
+    fn drop(&mut self) {
+        self.send();
+    }
+}

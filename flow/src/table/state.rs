@@ -1,0 +1,372 @@
+//! One flow as the table holds it: 128 bytes beside its 72-byte key.
+
+use crate::decode::{Part, Probe, TcpSegment};
+use crate::flow::{FinishType, Flow, FlowExtra, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
+use crate::flow::{IcmpLayer, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
+use crate::id::flow_ids;
+use crate::key::{FlowKey, KeyKind};
+use crate::layers::{Layer, PathId};
+use crate::timestamp::Timestamp;
+
+use super::extra::Extra;
+use super::point::Point;
+use super::raw::Position;
+
+/// The first packet went from the key's second endpoint to its first: A is the second.
+const A_IS_SECOND: u16 = 1;
+/// Packets came since the last update.
+const DIRTY: u16 = 1 << 1;
+/// A first update has gone out.
+const EMITTED: u16 = 1 << 2;
+const FIN_AB: u16 = 1 << 3;
+const FIN_BA: u16 = 1 << 4;
+const RST: u16 = 1 << 5;
+/// A request waits for its answer.
+const PROBE: u16 = 1 << 6;
+/// The request came from A.
+const PROBE_AB: u16 = 1 << 7;
+/// A second packet came: not the first to be evicted.
+const REFERENCED: u16 = 1 << 8;
+
+/// How long a flow that has ended by FIN or RST still takes late packets in.
+pub(super) const FINISHED_HOLD_NANOS: i64 = 15_000_000_000;
+/// ARP and DNS conversations end after this silence (Skydive's `flow.application_timeout`).
+const SHORT_TIMEOUT_NANOS: i64 = 10_000_000_000;
+
+/// The counters and marks of a live flow.
+#[derive(Debug)]
+pub(super) struct FlowState {
+    pub(super) start: i64,
+    pub(super) last: i64,
+    ab_packets: u64,
+    ab_bytes: u64,
+    ba_packets: u64,
+    ba_bytes: u64,
+    pub(super) uuid: FlowId,
+    tracking_id: FlowId,
+    l3_tracking_id: FlowId,
+    rtt: u64,
+    probe_at: i64,
+    vlan: u64,
+    pub(super) raw: Position,
+    pub(super) raw_kept: u32,
+    tunnel_id: u32,
+    path: PathId,
+    probe_tag: u16,
+    tunnel_source_port: u16,
+    flags: u16,
+    pub(super) extra: Option<Box<Extra>>,
+}
+
+/// One packet's share in a flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Nanoseconds.
+    pub(super) at: i64,
+    /// Packets of it: one, or the fragments that it came in.
+    pub(super) packets: u32,
+    /// Their bytes on the wire.
+    pub(super) bytes: u64,
+    /// N of 1:N.
+    pub(super) sampling_rate: u32,
+}
+
+impl FlowState {
+    /// A flow that begins with `part`. Nothing is counted yet.
+    pub(super) fn begin(key: &FlowKey, part: &Part, path: PathId, at: i64, point: &Point) -> Self {
+        let ids = flow_ids(key, Timestamp::from_nanos(at), &point.node_tid);
+        let mut state = Self {
+            start: at,
+            last: at,
+            ab_packets: 0,
+            ab_bytes: 0,
+            ba_packets: 0,
+            ba_bytes: 0,
+            uuid: ids.uuid,
+            tracking_id: ids.tracking_id,
+            l3_tracking_id: ids.l3_tracking_id,
+            rtt: 0,
+            probe_at: 0,
+            vlan: part.vlan,
+            raw: Position::default(),
+            raw_kept: 0,
+            tunnel_id: part.tunnel_id,
+            path,
+            probe_tag: 0,
+            tunnel_source_port: part.tunnel_source_port,
+            flags: if part.swapped { A_IS_SECOND } else { 0 },
+            extra: None,
+        };
+        if let Some(macs) = part.macs.filter(|_| key.macs().is_none()) {
+            state.extra().link = Some(macs);
+        }
+        state
+    }
+
+    pub(super) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_with(Box::default)
+    }
+
+    fn is(&self, flags: u16) -> bool {
+        self.flags & flags == flags
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.is(DIRTY)
+    }
+
+    /// True once, and false until the next packet: the second chance before eviction.
+    pub(super) fn take_referenced(&mut self) -> bool {
+        let referenced = self.is(REFERENCED) && self.finish_type() == FinishType::NotFinished;
+        self.flags &= !REFERENCED;
+        referenced
+    }
+
+    /// How the flow has ended, as its packets say.
+    pub(super) fn finish_type(&self) -> FinishType {
+        if self.is(RST) {
+            FinishType::Rst
+        } else if self.is(FIN_AB | FIN_BA) {
+            FinishType::Fin
+        } else {
+            FinishType::NotFinished
+        }
+    }
+
+    /// If the flow is over at `now` (nanoseconds of its point), why.
+    pub(super) fn ended_at(&self, now: i64, expire_nanos: i64) -> Option<FinishType> {
+        let silence = now.saturating_sub(self.last);
+        // The shortest of all, and the answer for nearly every packet.
+        if silence <= SHORT_TIMEOUT_NANOS {
+            return None;
+        }
+        match self.finish_type() {
+            FinishType::NotFinished => {
+                (silence > self.timeout_nanos(expire_nanos)).then_some(FinishType::Timeout)
+            }
+            finished => (silence > FINISHED_HOLD_NANOS).then_some(finished),
+        }
+    }
+
+    fn timeout_nanos(&self, expire_nanos: i64) -> i64 {
+        if self.path.is_short_lived() { expire_nanos.min(SHORT_TIMEOUT_NANOS) } else { expire_nanos }
+    }
+
+    /// True if a packet at `at` does not belong to this flow any more but begins a new one with the
+    /// same key: the flow was over, or a connection is opened anew after its end.
+    pub(super) fn is_over_for(&self, part: &Part, at: i64, expire_nanos: i64) -> Option<FinishType> {
+        if at > self.last && part.tcp.present {
+            let opens = part.tcp.has(TcpSegment::SYN) && !part.tcp.has(TcpSegment::ACK);
+            let finished = self.finish_type();
+            if opens && finished != FinishType::NotFinished {
+                return Some(finished);
+            }
+        }
+        self.ended_at(at, expire_nanos)
+    }
+
+    /// Counts `part` of a packet.
+    pub(super) fn apply(&mut self, part: &Part, seen: &Seen) {
+        let ab = part.swapped == self.is(A_IS_SECOND);
+        let weight = u64::from(seen.sampling_rate.max(1));
+        let (packets, bytes) = (u64::from(seen.packets), seen.bytes);
+        if ab {
+            self.ab_packets += packets * weight;
+            self.ab_bytes += bytes * weight;
+        } else {
+            self.ba_packets += packets * weight;
+            self.ba_bytes += bytes * weight;
+        }
+        if self.is(DIRTY) || self.is(EMITTED) {
+            self.flags |= REFERENCED;
+        }
+        self.flags |= DIRTY;
+        self.last = self.last.max(seen.at);
+        if part.probe != Probe::None {
+            self.probe(part.probe, ab, seen.at);
+        }
+        if part.tcp.present {
+            self.tcp(part, ab, seen.at);
+        }
+        if seen.sampling_rate != 1 {
+            self.sample(ab, packets, bytes, seen.sampling_rate);
+        }
+    }
+
+    fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
+        let sampling = self.extra().sampling.get_or_insert_with(Sampling::default);
+        sampling.rate = rate;
+        if ab {
+            sampling.ab_packets += packets;
+            sampling.ab_bytes += bytes;
+        } else {
+            sampling.ba_packets += packets;
+            sampling.ba_bytes += bytes;
+        }
+    }
+
+    fn probe(&mut self, probe: Probe, ab: bool, at: i64) {
+        match probe {
+            Probe::Request(tag) => self.ask(tag, ab, at),
+            Probe::Reply(tag) if self.is(PROBE) && self.probe_tag == tag => self.answer(ab, at),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, tag: u16, ab: bool, at: i64) {
+        self.probe_at = at;
+        self.probe_tag = tag;
+        self.flags = self.flags & !PROBE_AB | PROBE | if ab { PROBE_AB } else { 0 };
+    }
+
+    fn answer(&mut self, ab: bool, at: i64) {
+        if self.is(PROBE_AB) != ab {
+            self.rtt = u64::try_from(at - self.probe_at).unwrap_or(self.rtt);
+            self.flags &= !PROBE;
+        }
+    }
+
+    fn tcp(&mut self, part: &Part, ab: bool, at: i64) {
+        let segment = &part.tcp;
+        if segment.has(TcpSegment::SYN) && !segment.has(TcpSegment::ACK) {
+            self.ask(0, ab, at);
+        } else if self.is(PROBE) && segment.flags & (TcpSegment::SYN | TcpSegment::RST) != 0 {
+            self.answer(ab, at);
+        }
+        if segment.has(TcpSegment::FIN) {
+            self.flags |= if ab { FIN_AB } else { FIN_BA };
+        }
+        if segment.has(TcpSegment::RST) {
+            self.flags |= RST;
+        }
+        // A handshake carries nothing: what the connection is for shows in its first payload.
+        if segment.payload_len > 0
+            && part.path.last() == Some(Layer::Tls)
+            && !self.is(EMITTED)
+            && self.path.resolve().path.last() == Some(Layer::Tcp)
+        {
+            self.path = PathId::of(part.path);
+        }
+        if let Some(extra) = &mut self.extra {
+            extra.tcp_segment(part, ab, at);
+        }
+    }
+
+    fn totals(&self) -> FlowMetric {
+        FlowMetric {
+            ab_packets: self.ab_packets,
+            ab_bytes: self.ab_bytes,
+            ba_packets: self.ba_packets,
+            ba_bytes: self.ba_bytes,
+            start: Timestamp::from_nanos(self.start),
+            last: Timestamp::from_nanos(self.last),
+            rtt: self.rtt,
+        }
+    }
+
+    /// What came since the last update.
+    pub(super) fn open_interval(&self) -> FlowMetric {
+        let totals = self.totals();
+        match self.extra.as_ref().and_then(|extra| extra.emitted) {
+            None => totals,
+            Some(before) => FlowMetric {
+                ab_packets: totals.ab_packets - before.ab_packets,
+                ab_bytes: totals.ab_bytes - before.ab_bytes,
+                ba_packets: totals.ba_packets - before.ba_packets,
+                ba_bytes: totals.ba_bytes - before.ba_bytes,
+                start: before.last,
+                last: totals.last,
+                rtt: totals.rtt,
+            },
+        }
+    }
+
+    /// Closes the open interval and returns it, with whether this is the flow's first update.
+    pub(super) fn close_interval(&mut self, last_word: bool) -> (FlowMetric, bool) {
+        let interval = self.open_interval();
+        let first = !self.is(EMITTED);
+        self.flags = self.flags & !DIRTY | EMITTED;
+        if !(first && last_word) {
+            let totals = self.totals();
+            let extra = self.extra();
+            extra.emitted = Some(totals);
+            extra.last_update = Some(interval);
+        }
+        (interval, first)
+    }
+
+    /// The flow as queries and stores see it.
+    pub(super) fn snapshot(&self, key: &FlowKey, point: &Point, finish_type: FinishType) -> Flow {
+        let path = self.path.resolve();
+        let a_is_second = self.is(A_IS_SECOND);
+        let order = |first, second| if a_is_second { (second, first) } else { (first, second) };
+        let transport = self.transport(key);
+        let application = transport
+            .and_then(|transport| {
+                let ports = match transport.protocol {
+                    TransportProtocol::Tcp => &point.options.application_ports.tcp,
+                    TransportProtocol::Udp => &point.options.application_ports.udp,
+                    TransportProtocol::Sctp => return None,
+                };
+                ports.get(&transport.a).or_else(|| ports.get(&transport.b)).cloned()
+            })
+            .unwrap_or(path.application);
+        let macs: Option<(MacAddr, MacAddr)> = key
+            .macs()
+            .map(|(first, second)| order(first, second))
+            .or_else(|| self.extra.as_ref().and_then(|extra| extra.link));
+        let extra = self.extra.as_ref().map(|extra| extra.document()).filter(|extra| !extra.is_empty());
+        Flow {
+            uuid: self.uuid,
+            tracking_id: self.tracking_id,
+            l3_tracking_id: self.l3_tracking_id,
+            parent_uuid: key.parent(),
+            layers_path: path.text,
+            application,
+            link: macs.map(|(a, b)| LinkLayer { a, b, id: self.vlan }),
+            network: self.network(key),
+            transport,
+            icmp: (key.kind() == KeyKind::Icmp).then(|| {
+                let (kind, code, id) = key.icmp();
+                IcmpLayer { kind, code, id }
+            }),
+            metric: self.totals(),
+            last_update_metric: self.extra.as_ref().and_then(|extra| extra.last_update),
+            start: Timestamp::from_nanos(self.start),
+            last: Timestamp::from_nanos(self.last),
+            node_tid: point.node_tid.clone(),
+            capture_id: point.options.capture_id.clone(),
+            raw_packets_captured: self.raw_kept,
+            finish_type,
+            extra: extra.map(Box::<FlowExtra>::new),
+        }
+    }
+
+    fn network(&self, key: &FlowKey) -> Option<NetworkLayer> {
+        let (first, second) = key.addresses();
+        let len = match key.ip_version() {
+            4 => 4,
+            6 => 16,
+            _ => return None,
+        };
+        let (first, second) = (ip_from_bytes(&first[..len])?, ip_from_bytes(&second[..len])?);
+        let (a, b) = if self.is(A_IS_SECOND) { (second, first) } else { (first, second) };
+        Some(NetworkLayer { a, b, id: u64::from(self.tunnel_id) })
+    }
+
+    fn transport(&self, key: &FlowKey) -> Option<TransportLayer> {
+        match key.kind() {
+            KeyKind::Ports(number) => {
+                let (first, second) = key.ports();
+                let (a, b) = if self.is(A_IS_SECOND) { (second, first) } else { (first, second) };
+                Some(TransportLayer { protocol: TransportProtocol::from_number(number)?, a, b })
+            }
+            KeyKind::Tunnel => Some(TransportLayer {
+                protocol: TransportProtocol::Udp,
+                a: self.tunnel_source_port,
+                b: key.tunnel_port(),
+            }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What happens without packets: updates of quiet flows, expiry, stop.
+//!
+//! Never on a packet's thread. Each tick looks at a fifth of the groups; a flow is looked at by
+//! itself, so that a reader waits for one flow at the most.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::flow::FinishType;
+use crate::query::FlowUpdate;
+use crate::timestamp::Timestamp;
+
+use super::point::{Point, PointTime, RawBudget};
+use super::state::FlowState;
+use super::{FlowTable, SHARDS, TableKey};
+
+/// Ticks until every group has been looked at.
+const TICKS: usize = 5;
+/// After this silence of a whole capture point its flows are handed to the store: a replayed file
+/// has ended, or the network is quiet and nothing is gained by waiting for the interval's end.
+const QUIET_NANOS: i64 = 3_000_000_000;
+
+/// What to do with a flow.
+enum Verdict {
+    Leave,
+    Update,
+    Remove(FinishType),
+}
+
+impl FlowTable {
+    /// Called once a second with the time on the wall: hands quiet flows to the store, and those
+    /// that have ended.
+    pub fn tick(&self, now: Timestamp) {
+        let points = self.point_times(now);
+        let mut pressed: Vec<Arc<RawBudget>> = Vec::new();
+        for (point, _) in points.values() {
+            if point.budget.take_pressed() {
+                pressed.push(Arc::clone(&point.budget));
+            }
+        }
+        for budget in pressed {
+            self.hand_on_kept(&budget);
+        }
+        let interval = i64::try_from(self.options.update_interval.as_nanos()).unwrap_or(i64::MAX).max(1);
+        let expire = i64::try_from(self.options.expire_after.as_nanos()).unwrap_or(i64::MAX);
+        let begin = self.next_group.fetch_add(SHARDS.div_ceil(TICKS), Ordering::Relaxed);
+        for number in begin..begin + SHARDS.div_ceil(TICKS) {
+            self.visit_group(number % SHARDS, &points, |state, time| {
+                if let Some(finish_type) = state.ended_at(time.now, expire) {
+                    Verdict::Remove(finish_type)
+                } else if state.is_dirty()
+                    && (time.idle_nanos >= QUIET_NANOS
+                        || state.last.div_euclid(interval) < time.now.div_euclid(interval))
+                {
+                    Verdict::Update
+                } else {
+                    Verdict::Leave
+                }
+            });
+        }
+        self.shrink();
+    }
+
+    /// Hands every flow with something new to the store; flows stay in the table. For an orderly
+    /// stop, when all readers have ended.
+    pub fn flush(&self, now: Timestamp) {
+        let points = self.point_times(now);
+        for number in 0..SHARDS {
+            self.visit_group(number, &points, |state, _| {
+                if state.is_dirty() || !state.raw.is_none() { Verdict::Update } else { Verdict::Leave }
+            });
+        }
+    }
+
+    /// Hands all flows on whose kept packets count against `budget`.
+    pub(super) fn hand_on_kept(&self, budget: &Arc<RawBudget>) {
+        let time = PointTime { now: 0, idle_nanos: 0 };
+        let mut points = HashMap::new();
+        for point in self.point_list() {
+            if Arc::ptr_eq(&point.budget, budget) {
+                points.insert(point.number, (point, time));
+            }
+        }
+        for number in 0..SHARDS {
+            self.visit_group(number, &points, |state, _| {
+                if state.raw.is_none() { Verdict::Leave } else { Verdict::Update }
+            });
+        }
+    }
+
+    fn point_times(&self, now: Timestamp) -> HashMap<u32, (Arc<Point>, PointTime)> {
+        let with_time = |point: Arc<Point>| (point.number, (Arc::clone(&point), point.tick(now)));
+        self.point_list().into_iter().map(with_time).collect()
+    }
+
+    /// Applies `judge` to each flow of a group that belongs to one of `points`. Updates go out when
+    /// no lock is held.
+    fn visit_group(
+        &self,
+        number: usize,
+        points: &HashMap<u32, (Arc<Point>, PointTime)>,
+        judge: impl Fn(&FlowState, &PointTime) -> Verdict,
+    ) {
+        let hashes = self.group(number).hashes();
+        let mut out = Vec::new();
+        let mut gone = Vec::new();
+        for hash in hashes {
+            let removed = self.flows.remove_if_mut(&hash, |key: &TableKey, state| {
+                let Some((point, time)) = points.get(&key.key.point()) else { return false };
+                match judge(state, time) {
+                    Verdict::Leave => false,
+                    Verdict::Update => {
+                        out.push(self.update(key, state, point, FinishType::NotFinished));
+                        false
+                    }
+                    Verdict::Remove(finish_type) => {
+                        let counter = match finish_type {
+                            FinishType::Timeout => &self.counters.expired,
+                            _ => &self.counters.finished,
+                        };
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        out.push(self.update(key, state, point, finish_type));
+                        true
+                    }
+                }
+            });
+            if removed.is_some() {
+                gone.push(hash);
+            }
+        }
+        if !gone.is_empty() {
+            gone.sort_by_key(|hash| hash.0);
+            self.group(number).forget(&gone);
+        }
+        self.hand_over(out);
+    }
+
+    fn hand_over(&self, out: Vec<FlowUpdate>) {
+        if !out.is_empty() {
+            self.updates.send(out);
+        }
+    }
+
+    /// Gives memory back after a burst: a map far larger than what it holds is shrunk.
+    fn shrink(&self) {
+        let capacity = self.flows.capacity();
+        if capacity > 1 << 16 && self.flows.len() < capacity / 8 {
+            self.flows.shrink_to_fit();
+        }
+    }
+}
