@@ -130,6 +130,14 @@ pub struct RawPacket {
     pub data: Vec<u8>,
 }
 
+impl RawPacket {
+    /// The packet as it was lent when it was seen.
+    #[must_use]
+    pub fn as_packet(&self) -> Packet<'_> {
+        Packet::new(self.timestamp, self.len, self.link_type, &self.data)
+    }
+}
+
 /// Decides packet by packet, as a compiled BPF program does.
 pub trait PacketFilter: Send + Sync {
     /// True if the packet passes.
