@@ -75,6 +75,7 @@ impl<'a> NodeSpec<'a> {
 #[derive(Debug)]
 pub struct Graph {
     host: NodeId,
+    host_tid: Tid,
     host_name: Arc<str>,
     origin: Arc<str>,
     max_nodes: usize,
@@ -101,6 +102,7 @@ impl Graph {
         let tid = Tid::host(host_name);
         let graph = Self {
             host: NodeId::stable(&tid),
+            host_tid: tid.clone(),
             host_name: host_name.into(),
             origin: format!("agent.{host_name}").into(),
             max_nodes,
@@ -115,6 +117,12 @@ impl Graph {
     #[must_use]
     pub fn host(&self) -> &NodeId {
         &self.host
+    }
+
+    /// The host's TID.
+    #[must_use]
+    pub fn host_tid(&self) -> &Tid {
+        &self.host_tid
     }
 
     /// Makes the node that `spec` describes, with the ownership edge to it; or, if it is there
@@ -150,12 +158,16 @@ impl Graph {
     /// # Errors
     /// [`TopologyError::NoSuchNode`].
     pub fn set_metadata(&self, id: &NodeId, key: &str, value: impl Into<Value>) -> Result<(), TopologyError> {
-        let mut inner = self.write();
-        if !inner.nodes.contains_key(id) {
-            return Err(TopologyError::NoSuchNode(id.clone()));
-        }
-        inner.merge(id, Metadata::from_iter([(key.to_owned(), value.into())]));
-        Ok(())
+        self.merge_metadata(id, Metadata::from_iter([(key.to_owned(), value.into())]))
+    }
+
+    /// As [`Graph::set_metadata`], for several entries in one revision.
+    ///
+    /// # Errors
+    /// [`TopologyError::NoSuchNode`].
+    pub fn merge_metadata(&self, id: &NodeId, metadata: Metadata) -> Result<(), TopologyError> {
+        let merged = self.write().merge(id, metadata);
+        merged.ok_or_else(|| TopologyError::NoSuchNode(id.clone()))
     }
 
     /// Changes the entry `key` of a node's metadata in place, without a new revision: for metrics,
@@ -259,20 +271,16 @@ impl Inner {
         id
     }
 
-    fn merge(&mut self, id: &NodeId, metadata: Metadata) {
-        let Some(node) = self.nodes.get_mut(id) else {
-            return;
-        };
-        if metadata
-            .iter()
-            .all(|(key, value)| node.metadata.get(key) == Some(value))
-        {
-            return;
+    /// `None` if there is no such node.
+    fn merge(&mut self, id: &NodeId, metadata: Metadata) -> Option<()> {
+        let node = self.nodes.get_mut(id)?;
+        if metadata.iter().any(|(key, value)| node.metadata.get(key) != Some(value)) {
+            let node = Arc::make_mut(node);
+            node.metadata.extend(metadata);
+            node.updated_at = now_ms();
+            node.revision += 1;
         }
-        let node = Arc::make_mut(node);
-        node.metadata.extend(metadata);
-        node.updated_at = now_ms();
-        node.revision += 1;
+        Some(())
     }
 }
 

@@ -1,0 +1,21 @@
+//! The `sflow` collector: sFlow version 5 over UDP.
+//!
+//! A datagram is walked in place ([`wire`]); flow samples become packets of the node of their data
+//! source, counter samples become metrics of the agent's and its ports' nodes, and everything that
+//! was wrong, missing or unknown is counted with the agent that sent it ([`SflowStats`]).
+
+mod contents;
+mod counters;
+mod decoder;
+mod metric;
+mod nodes;
+mod rebuild;
+mod registry;
+mod sequence;
+mod sinks;
+mod stats;
+pub mod wire;
+
+pub use decoder::{Decoder, Received};
+pub use registry::{MAX_AGENTS, MAX_COUNTED_SOURCES, MAX_SOURCES};
+pub use stats::{Counts, ErrorCounts, SflowAgentStats, SflowStats, SflowTotals};

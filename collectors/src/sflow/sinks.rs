@@ -1,0 +1,196 @@
+//! From samples to sinks: packets wait until a burst has been read, then go out by capture point.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use flowtap_flow::ledger::{DropReason, Ledger};
+use flowtap_flow::packet::{BATCH, LinkType, Packet, Sink};
+use flowtap_flow::point::Points;
+use flowtap_flow::timestamp::Timestamp;
+
+use super::contents::Contents;
+use super::rebuild::{Rebuilt, rebuild};
+
+/// Packets that wait at most: 64 bytes each, so the list stays in the L1 cache. A full list goes out
+/// at once.
+const MAX_PENDING: usize = 256;
+
+/// An open sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SinkId(usize);
+
+/// The sinks of one collector: one for each node that packets were seen of, opened with the first.
+/// Bounded by the bounds on agents and data sources.
+pub(super) struct Sinks {
+    points: Arc<dyn Points>,
+    open: Vec<Box<dyn Sink>>,
+    unflushed: Vec<SinkId>,
+}
+
+impl Sinks {
+    pub(super) fn new(points: Arc<dyn Points>) -> Self {
+        Self {
+            points,
+            open: Vec::new(),
+            unflushed: Vec::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, node_tid: &str) -> SinkId {
+        self.open.push(self.points.open(node_tid));
+        SinkId(self.open.len() - 1)
+    }
+
+    pub(super) fn flush(&mut self) {
+        for id in self.unflushed.drain(..) {
+            self.open[id.0].flush();
+        }
+    }
+
+    fn packets(&mut self, id: SinkId, batch: &[Packet<'_>]) {
+        self.open[id.0].packets(batch);
+        if self.unflushed.last() != Some(&id) {
+            self.unflushed.push(id);
+        }
+    }
+}
+
+/// Where a packet's bytes are.
+#[derive(Clone, Debug)]
+enum Bytes<'a> {
+    Lent(&'a [u8]),
+    Rebuilt(Range<usize>),
+}
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+struct Pending<'a> {
+    sink: SinkId,
+    timestamp: Timestamp,
+    len: u32,
+    link_type: LinkType,
+    sampling_rate: u32,
+    bytes: Bytes<'a>,
+}
+
+impl<'a> Pending<'a> {
+    fn packet<'b>(&'b self, rebuilt: &'b [u8]) -> Packet<'b>
+    where
+        'a: 'b,
+    {
+        let (captured, data) = match &self.bytes {
+            Bytes::Lent(data) => (true, *data),
+            Bytes::Rebuilt(range) => (false, &rebuilt[range.clone()]),
+        };
+        Packet {
+            timestamp: self.timestamp,
+            len: self.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            link_type: self.link_type,
+            sampling_rate: self.sampling_rate,
+            captured,
+            data,
+        }
+    }
+}
+
+/// The packets of one burst, and what the ledger must know of it.
+#[derive(Debug, Default)]
+pub(super) struct Outbox<'a> {
+    pending: ArrayVec<Pending<'a>, MAX_PENDING>,
+    /// Rebuilt headers of the pending packets: fewer bytes than the records they come from.
+    rebuilt: Vec<u8>,
+    received: u64,
+    received_bytes: u64,
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl<'a> Outbox<'a> {
+    /// With the buffer of the burst before.
+    pub(super) fn with_buffer(buffer: Vec<u8>) -> Self {
+        Self {
+            rebuilt: buffer,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.rebuilt
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.is_full()
+    }
+
+    /// Counts a packet, sample or datagram that came and is not handed on.
+    pub(super) fn drop_one(&mut self, reason: DropReason) {
+        self.received += 1;
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// Takes the packet that `contents` tells of; false if it tells of none.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        contents: &Contents<'a>,
+        sink: SinkId,
+        timestamp: Timestamp,
+        sampling_rate: u32,
+    ) -> bool {
+        let (len, link_type, bytes) = match contents.header {
+            Some((link_type, header)) => (header.packet_length(), link_type, Bytes::Lent(header.header)),
+            None => {
+                let start = self.rebuilt.len();
+                let rebuilt = rebuild(
+                    contents.ethernet.as_ref(),
+                    contents.ip.as_ref(),
+                    &mut self.rebuilt,
+                );
+                let Some(Rebuilt { link_type, len }) = rebuilt else {
+                    return false;
+                };
+                (len, link_type, Bytes::Rebuilt(start..self.rebuilt.len()))
+            }
+        };
+        self.received += 1;
+        self.received_bytes += u64::from(len);
+        self.pending.push(Pending {
+            sink,
+            timestamp,
+            len,
+            link_type,
+            sampling_rate,
+            bytes,
+        });
+        true
+    }
+
+    /// Hands the packets on, by sink and in their order, and publishes the counts.
+    pub(super) fn deliver(&mut self, sinks: &mut Sinks, ledger: &Ledger) {
+        self.publish(ledger);
+        // Stable, so each sink gets its packets oldest first.
+        self.pending.sort_by_key(|packet| packet.sink);
+        for of_one_sink in self.pending.chunk_by(|a, b| a.sink == b.sink) {
+            for batch in of_one_sink.chunks(BATCH) {
+                let packets: ArrayVec<_, BATCH> =
+                    batch.iter().map(|packet| packet.packet(&self.rebuilt)).collect();
+                sinks.packets(of_one_sink[0].sink, &packets);
+            }
+        }
+        self.pending.clear();
+        self.rebuilt.clear();
+    }
+
+    fn publish(&mut self, ledger: &Ledger) {
+        ledger.receive(
+            std::mem::take(&mut self.received),
+            std::mem::take(&mut self.received_bytes),
+        );
+        for reason in DropReason::ALL {
+            let dropped = std::mem::take(&mut self.dropped[reason as usize]);
+            if dropped > 0 {
+                ledger.drop_packets(reason, dropped);
+            }
+        }
+    }
+}
