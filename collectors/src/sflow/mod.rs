@@ -9,13 +9,16 @@ mod counters;
 mod decoder;
 mod metric;
 mod nodes;
+mod reader;
 mod rebuild;
 mod registry;
 mod sequence;
 mod sinks;
+mod socket;
 mod stats;
 pub mod wire;
 
 pub use decoder::{Decoder, Received};
+pub use reader::{Sflow, SflowOptions, SflowReader};
 pub use registry::{MAX_AGENTS, MAX_COUNTED_SOURCES, MAX_SOURCES};
 pub use stats::{Counts, ErrorCounts, SflowAgentStats, SflowStats, SflowTotals};
