@@ -1,1 +1,28 @@
 //! HTTP: Skydive's paths, ours, and the typed client.
+//!
+//! [`router`] makes the whole interface out of [`Services`], and [`serve`] runs it. [`client`] speaks
+//! to it. Handlers read requests, ask the other crates, and write answers; whatever blocks runs
+//! beside the async runtime, bounded in number and time, and ends when its caller goes away.
+
+mod body;
+pub mod client;
+mod failure;
+mod openapi;
+mod ops;
+mod page;
+mod runner;
+mod serve;
+mod server;
+mod services;
+mod skydive;
+mod v1;
+pub mod wire;
+
+#[cfg(test)]
+mod testing;
+
+pub use serve::serve;
+pub use server::router;
+pub use services::{
+    AnswerForm, Identity, Limits, Observe, PcapImport, PcapReport, PcapUpload, QueryRunner, Services,
+};

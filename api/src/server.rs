@@ -1,0 +1,168 @@
+//! The router: every path, and what stands around all of them.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
+use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{Any, CorsLayer};
+use utoipa::OpenApi as _;
+
+use crate::failure::{Code, Failure, PlainFailure, ProblemFailure};
+use crate::openapi::Document;
+use crate::ops::http_metrics::{self, HttpMetrics};
+use crate::ops::{health, metrics};
+use crate::runner::Runner;
+use crate::services::Services;
+use crate::skydive::{captures, status, topology, upload};
+use crate::v1::{flows, packets};
+use crate::wire::NEXT_CURSOR_HEADER;
+
+/// Bytes of a JSON body.
+const JSON_LIMIT: usize = 1 << 20;
+
+/// What all handlers share.
+pub(crate) struct App {
+    pub(crate) services: Services,
+    pub(crate) runner: Runner,
+    pub(crate) uploads: Semaphore,
+    pub(crate) http_metrics: HttpMetrics,
+}
+
+/// Every path. The router is made from this list, and so is the test that holds the OpenAPI document
+/// to it.
+pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+    vec![
+        ("/api", get(status::info)),
+        ("/api/status", get(status::status)),
+        ("/api/topology", post(topology::query)),
+        ("/api/capture", get(captures::list).fallback(captures::not_yet)),
+        (
+            "/api/capture/{id}",
+            get(captures::get).fallback(captures::not_yet),
+        ),
+        (
+            "/api/pcap",
+            post(upload::upload).layer(DefaultBodyLimit::disable()),
+        ),
+        ("/api/v1/flows", get(flows::list)),
+        ("/api/v1/packets", get(packets::list)),
+        ("/api/openapi.json", get(openapi)),
+        ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
+        ("/metrics", get(metrics::metrics)),
+        ("/version", get(health::version)),
+    ]
+}
+
+/// The whole HTTP interface of an analyzer.
+#[must_use]
+pub fn router(services: Services) -> Router {
+    let app = Arc::new(App {
+        runner: Runner::new(&services.limits),
+        uploads: Semaphore::new(services.limits.uploads),
+        http_metrics: HttpMetrics::default(),
+        services,
+    });
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, route)| router.route(path, route));
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(JSON_LIMIT))
+        .layer(middleware::from_fn_with_state(app.clone(), http_metrics::observe))
+        .layer(CompressionLayer::new())
+        .layer(cors())
+        .with_state(app)
+}
+
+/// Any page may read, as Skydive lets it: it needs no cookie here, and what must be kept from some
+/// needs a token in a header.
+fn cors() -> CorsLayer {
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    let headers = [
+        HeaderName::from_static("x-requested-with"),
+        header::CONTENT_TYPE,
+        header::AUTHORIZATION,
+        HeaderName::from_static("x-auth-token"),
+    ];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(methods)
+        .allow_headers(headers)
+        .expose_headers([HeaderName::from_static(NEXT_CURSOR_HEADER)])
+}
+
+/// Skydive's clients read errors as text, ours as problem documents; the path tells which it is.
+fn face(path: &str, failure: Failure) -> Response {
+    let ours = !path.starts_with("/api") || path.starts_with("/api/v1");
+    if ours {
+        ProblemFailure(failure).into_response()
+    } else {
+        PlainFailure(failure).into_response()
+    }
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let path = uri.path();
+    if let Some(location) = without_trailing_slash(&uri) {
+        // 308 keeps the method and the body, which 301 would not.
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
+    }
+    let failure = Failure::new(
+        Code::NotFound,
+        format!("there is no `{path}` here"),
+        "see /api/openapi.json",
+    );
+    face(path, failure)
+}
+
+/// The same place without slashes at its end, if there were any. Only for paths that begin with a
+/// plain name: `//example.org/` must not become a redirect to another host.
+fn without_trailing_slash(uri: &Uri) -> Option<HeaderValue> {
+    let path = uri.path().strip_suffix('/')?.trim_end_matches('/');
+    path.strip_prefix('/')
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()))?;
+    let location = uri
+        .query()
+        .map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    HeaderValue::from_str(&location).ok()
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let hint = "the `Allow` header lists what it takes";
+    face(
+        path,
+        Failure::new(
+            Code::MethodNotAllowed,
+            format!("`{path}` takes no {method}"),
+            hint,
+        ),
+    )
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/api/openapi.json",
+    tag = "operation",
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = serde_json::Value)),
+)]
+pub(crate) async fn openapi(State(_): State<Arc<App>>) -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
