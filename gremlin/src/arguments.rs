@@ -53,7 +53,10 @@ pub(crate) fn check(step: &Step) -> Result<(), QueryError> {
 fn none(step: &Step) -> Result<(), QueryError> {
     match step.arguments.first() {
         None => Ok(()),
-        Some(first) => Err(QueryError::at(first.column, format!("{} accepts no parameter", step.name))),
+        Some(first) => Err(QueryError::at(
+            first.column,
+            format!("{} accepts no parameter", step.name),
+        )),
     }
 }
 
@@ -62,12 +65,19 @@ fn element(step: &Step) -> Result<(), QueryError> {
     match step.arguments.as_slice() {
         [] => Ok(()),
         [id] => as_text(id).map(drop).ok_or_else(|| {
-            QueryError::at(id.column, format!("{} parameter must be a string, got: {id}", step.name))
+            QueryError::at(
+                id.column,
+                format!("{} parameter must be a string, got: {id}", step.name),
+            )
         }),
         more if more.len() % 2 == 0 => conditions(step).map(drop),
         more => Err(QueryError::at(
             step.column,
-            format!("{} accepts at most one parameter, or pairs k,v, got {}", step.name, more.len()),
+            format!(
+                "{} accepts at most one parameter, or pairs k,v, got {}",
+                step.name,
+                more.len()
+            ),
         )),
     }
 }
@@ -75,40 +85,55 @@ fn element(step: &Step) -> Result<(), QueryError> {
 /// Pairs of a key and what is asked of it; a key alone must exist. At least one.
 pub(crate) fn required_conditions(step: &Step) -> Result<Vec<(String, Condition)>, QueryError> {
     if step.arguments.is_empty() {
-        return Err(QueryError::at(step.column, "At least one parameter must be provided"));
+        return Err(QueryError::at(
+            step.column,
+            "At least one parameter must be provided",
+        ));
     }
     conditions(step)
 }
 
 /// Pairs of a key and what is asked of it, or one key alone, or nothing.
 pub(crate) fn conditions(step: &Step) -> Result<Vec<(String, Condition)>, QueryError> {
-    pairs(&step.arguments)
+    match step.arguments.as_slice() {
+        [key] => Ok(vec![(string_key(key)?, Condition::exists())]),
+        more => pairs(more),
+    }
 }
 
 fn pairs(arguments: &[Argument]) -> Result<Vec<(String, Condition)>, QueryError> {
-    if let [key] = arguments {
-        return Ok(vec![(string_key(key)?, Condition::exists())]);
-    }
     let (pairs, rest) = arguments.as_chunks::<2>();
     if let [alone] = rest {
         let message = format!("slice must be defined by pair k,v: {alone} has no value");
         return Err(QueryError::at(alone.column, message));
     }
-    pairs.iter().map(|[key, condition]| Ok((string_key(key)?, Condition::of(condition)?))).collect()
+    pairs
+        .iter()
+        .map(|[key, condition]| Ok((string_key(key)?, Condition::of(condition)?)))
+        .collect()
 }
 
 fn string_key(argument: &Argument) -> Result<String, QueryError> {
     as_text(argument).map(str::to_owned).ok_or_else(|| {
-        QueryError::at(argument.column, format!("keys should be of string type, got: {argument}"))
+        QueryError::at(
+            argument.column,
+            format!("keys should be of string type, got: {argument}"),
+        )
     })
 }
 
 /// Exactly one string.
 pub(crate) fn text(step: &Step) -> Result<String, QueryError> {
     match step.arguments.as_slice() {
-        [only] => as_text(only).map(str::to_owned).ok_or_else(|| not_text(step, only)),
+        [only] => as_text(only)
+            .map(str::to_owned)
+            .ok_or_else(|| not_text(step, only)),
         more => {
-            let message = format!("{} requires 1 parameter of type string, got {}", step.name, more.len());
+            let message = format!(
+                "{} requires 1 parameter of type string, got {}",
+                step.name,
+                more.len()
+            );
             Err(QueryError::at(step.column, message))
         }
     }
@@ -118,24 +143,36 @@ pub(crate) fn text(step: &Step) -> Result<String, QueryError> {
 pub(crate) fn optional_text(step: &Step) -> Result<Option<String>, QueryError> {
     match step.arguments.as_slice() {
         [] => Ok(None),
-        [only] => as_text(only).map(|t| Some(t.to_owned())).ok_or_else(|| not_text(step, only)),
-        [_, second, ..] => {
-            Err(QueryError::at(second.column, format!("{} accepts at most 1 parameter", step.name)))
-        }
+        [only] => as_text(only)
+            .map(|t| Some(t.to_owned()))
+            .ok_or_else(|| not_text(step, only)),
+        [_, second, ..] => Err(QueryError::at(
+            second.column,
+            format!("{} accepts at most 1 parameter", step.name),
+        )),
     }
 }
 
 fn not_text(step: &Step, argument: &Argument) -> QueryError {
-    QueryError::at(argument.column, format!("{} parameter has to be a string, got: {argument}", step.name))
+    QueryError::at(
+        argument.column,
+        format!("{} parameter has to be a string, got: {argument}", step.name),
+    )
 }
 
 fn texts(step: &Step) -> Result<Vec<String>, QueryError> {
-    step.arguments.iter().map(|a| as_text(a).map(str::to_owned).ok_or_else(|| not_text(step, a))).collect()
+    step.arguments
+        .iter()
+        .map(|a| as_text(a).map(str::to_owned).ok_or_else(|| not_text(step, a)))
+        .collect()
 }
 
 fn at_least_one(step: &Step, keys: &[String]) -> Result<(), QueryError> {
     if keys.is_empty() {
-        return Err(QueryError::at(step.column, format!("{} requires at least one key", step.name)));
+        return Err(QueryError::at(
+            step.column,
+            format!("{} requires at least one key", step.name),
+        ));
     }
     Ok(())
 }
@@ -161,10 +198,19 @@ pub(crate) fn sort(step: &Step) -> Result<SortSpec, QueryError> {
         _ => None,
     };
     match step.arguments.as_slice() {
-        [] => Ok(SortSpec { descending: false, key: None }),
+        [] => Ok(SortSpec {
+            descending: false,
+            key: None,
+        }),
         [only] => match (order(only), as_text(only)) {
-            (Some(descending), _) => Ok(SortSpec { descending, key: None }),
-            (None, Some(key)) => Ok(SortSpec { descending: false, key: Some(key.to_owned()) }),
+            (Some(descending), _) => Ok(SortSpec {
+                descending,
+                key: None,
+            }),
+            (None, Some(key)) => Ok(SortSpec {
+                descending: false,
+                key: Some(key.to_owned()),
+            }),
             (None, None) => Err(not_text(step, only)),
         },
         [first, second] => {
@@ -175,11 +221,15 @@ pub(crate) fn sort(step: &Step) -> Result<SortSpec, QueryError> {
                 let message = format!("Second sort parameter has to be a string key, got: {second}");
                 QueryError::at(second.column, message)
             })?;
-            Ok(SortSpec { descending, key: Some(key.to_owned()) })
+            Ok(SortSpec {
+                descending,
+                key: Some(key.to_owned()),
+            })
         }
-        [_, _, third, ..] => {
-            Err(QueryError::at(third.column, "Sort accepts 1 predicate and 1 string parameter"))
-        }
+        [_, _, third, ..] => Err(QueryError::at(
+            third.column,
+            "Sort accepts 1 predicate and 1 string parameter",
+        )),
     }
 }
 
@@ -194,9 +244,10 @@ pub(crate) fn range(step: &Step) -> Result<(u64, u64), QueryError> {
             }
             Ok((low, high))
         }
-        (StepName::Range, more) => {
-            Err(QueryError::at(step.column, format!("Range requires 2 parameters, got {}", more.len())))
-        }
+        (StepName::Range, more) => Err(QueryError::at(
+            step.column,
+            format!("Range requires 2 parameters, got {}", more.len()),
+        )),
         (_, [only]) => Ok((0, count(step, only)?)),
         (_, more) => Err(QueryError::at(
             step.column,
@@ -206,10 +257,12 @@ pub(crate) fn range(step: &Step) -> Result<(u64, u64), QueryError> {
 }
 
 fn count(step: &Step, argument: &Argument) -> Result<u64, QueryError> {
-    as_int(argument).and_then(|int| u64::try_from(int).ok()).ok_or_else(|| {
-        let message = format!("{} expects integers of 0 or more, got: {argument}", step.name);
-        QueryError::at(argument.column, message)
-    })
+    as_int(argument)
+        .and_then(|int| u64::try_from(int).ok())
+        .ok_or_else(|| {
+            let message = format!("{} expects integers of 0 or more, got: {argument}", step.name);
+            QueryError::at(argument.column, message)
+        })
 }
 
 /// Seconds of one slice.
@@ -221,7 +274,10 @@ pub(crate) fn aggregates(step: &Step) -> Result<i64, QueryError> {
             let message = format!("Aggregates parameter has to be a positive number, got: {seconds}");
             QueryError::at(seconds.column, message)
         }),
-        [_, second, ..] => Err(QueryError::at(second.column, "Aggregates accepts at most 1 parameter")),
+        [_, second, ..] => Err(QueryError::at(
+            second.column,
+            "Aggregates accepts at most 1 parameter",
+        )),
     }
 }
 
@@ -236,7 +292,10 @@ pub(crate) fn more_than(step: &Step) -> Result<u64, QueryError> {
                 QueryError::at(size.column, message)
             })
         }
-        [_, second, ..] => Err(QueryError::at(second.column, "MoreThan do require 0 or 1 parameter")),
+        [_, second, ..] => Err(QueryError::at(
+            second.column,
+            "MoreThan do require 0 or 1 parameter",
+        )),
     }
 }
 
@@ -245,10 +304,15 @@ fn shortest_path_to(step: &Step) -> Result<(), QueryError> {
         let message = "ShortestPathTo predicate accepts only 1 or 2 parameters";
         return Err(QueryError::at(step.column, message));
     }
-    step.arguments.iter().try_for_each(|argument| match &argument.value {
-        ArgumentValue::Predicate(PredicateName::Metadata, metadata) => pairs(metadata).map(drop),
-        _ => Err(QueryError::at(argument.column, format!("expected Metadata(k, v), got: {argument}"))),
-    })
+    step.arguments
+        .iter()
+        .try_for_each(|argument| match &argument.value {
+            ArgumentValue::Predicate(PredicateName::Metadata, metadata) => pairs(metadata).map(drop),
+            _ => Err(QueryError::at(
+                argument.column,
+                format!("expected Metadata(k, v), got: {argument}"),
+            )),
+        })
 }
 
 /// `Neighbors('RelationType', 'layer2', 3)`: pairs, then a depth.
@@ -260,19 +324,26 @@ fn depth(step: &Step) -> Result<(), QueryError> {
     if let Some(depth) = depth {
         count(step, depth)?;
     }
-    if pairs_of.is_empty() { Ok(()) } else { pairs(pairs_of).map(drop) }
+    pairs(pairs_of).map(drop)
 }
 
 fn workflow(step: &Step) -> Result<(), QueryError> {
     let name = step.arguments.first().and_then(as_text);
-    name.map(drop).ok_or_else(|| QueryError::at(step.column, "Workflow requires the name of a workflow"))
+    name.map(drop)
+        .ok_or_else(|| QueryError::at(step.column, "Workflow requires the name of a workflow"))
 }
 
 /// The filter of a `Flows`, `Has` or `HasEither` step.
 pub(crate) fn flow_filter(step: &Step) -> Result<FlowFilter, QueryError> {
-    let conditions = if step.name == StepName::Flows { conditions(step) } else { required_conditions(step) }?;
-    let mut filters: Vec<FlowFilter> =
-        conditions.into_iter().map(|(key, condition)| condition.on(&FlowField::parse(&key))).collect();
+    let conditions = if step.name == StepName::Flows {
+        conditions(step)
+    } else {
+        required_conditions(step)
+    }?;
+    let mut filters: Vec<FlowFilter> = conditions
+        .into_iter()
+        .map(|(key, condition)| condition.on(&FlowField::parse(&key)))
+        .collect();
     Ok(match (filters.len(), step.name) {
         (0, _) => FlowFilter::All,
         (1, _) => filters.remove(0),

@@ -36,24 +36,52 @@ impl Query {
             Ok(output)
         })
     }
+
+    /// Says whether this host can answer it at all.
+    pub(crate) fn check_available(&self) -> Result<(), QueryError> {
+        let mut kind = Kind::Graph;
+        for step in &self.steps {
+            let output = kind.after(step.name).ok_or_else(|| not_available(step, kind))?;
+            if let Some(needs) = output.needs() {
+                return Err(not_yet(step.column, &format!("step {}", step.name), needs, kind));
+            }
+            kind = output;
+        }
+        if kind == Kind::Graph {
+            return Err(not_yet(1, "the graph", "the topology", kind));
+        }
+        Ok(())
+    }
+}
+
+fn not_yet(column: usize, what: &str, needs: &str, on: Kind) -> QueryError {
+    let steps = on.steps();
+    let message =
+        format!("{what} is not available on this host yet: it needs {needs}; available on {on}: {steps}");
+    QueryError::at(column, message)
 }
 
 fn not_available(step: &Step, input: Kind) -> QueryError {
     let (name, steps) = (step.name, input.steps());
-    QueryError::at(step.column, format!("step {name} is not available on {input}; {input} take: {steps}"))
+    let take = if input == Kind::Graph { "takes" } else { "take" };
+    QueryError::at(
+        step.column,
+        format!("step {name} is not available on {input}; {input} {take}: {steps}"),
+    )
 }
 
 /// `Select` takes what an `As` before it gave.
 fn check_names<'a>(step: &'a Step, remembered: &mut HashSet<&'a str>) -> Result<(), QueryError> {
     for argument in &step.arguments {
-        let ArgumentValue::Literal(Value::Text(name)) = &argument.value else { continue };
+        let ArgumentValue::Literal(Value::Text(name)) = &argument.value else {
+            continue;
+        };
         match step.name {
             StepName::As => {
                 remembered.insert(name);
             }
             StepName::Select if !remembered.contains(name.as_str()) => {
-                let message =
-                    format!("Key {name} not registered. Need to be registered using 'As' step");
+                let message = format!("Key {name} not registered. Need to be registered using 'As' step");
                 return Err(QueryError::at(argument.column, message));
             }
             _ => {}
@@ -69,11 +97,14 @@ fn check_names<'a>(step: &'a Step, remembered: &mut HashSet<&'a str>) -> Result<
 /// # Errors
 /// What is wrong, with the column.
 pub fn parse_flow_filter(text: &str) -> Result<FlowFilter, QueryError> {
-    parse_chain(text)?.iter().try_fold(FlowFilter::All, |filter, step| match step.name {
-        StepName::Has | StepName::HasEither => Ok(filter.and(arguments::flow_filter(step)?)),
-        other => {
-            let message = format!("step {other} is not available in a filter; a filter takes: Has, HasEither");
-            Err(QueryError::at(step.column, message))
-        }
-    })
+    parse_chain(text)?
+        .iter()
+        .try_fold(FlowFilter::All, |filter, step| match step.name {
+            StepName::Has | StepName::HasEither => Ok(filter.and(arguments::flow_filter(step)?)),
+            other => {
+                let message =
+                    format!("step {other} is not available in a filter; a filter takes: Has, HasEither");
+                Err(QueryError::at(step.column, message))
+            }
+        })
 }

@@ -33,7 +33,10 @@ impl Condition {
 
     /// As a filter on `field` of a flow.
     pub(crate) fn on(&self, field: &FlowField) -> FlowFilter {
-        let mut filters = self.any_of.iter().map(|p| FlowFilter::Field(field.clone(), p.clone()));
+        let mut filters = self
+            .any_of
+            .iter()
+            .map(|p| FlowFilter::Field(field.clone(), p.clone()));
         match (self.any_of.len(), filters.next()) {
             (1, Some(only)) => only,
             (_, first) => FlowFilter::Or(first.into_iter().chain(filters).collect()),
@@ -42,13 +45,17 @@ impl Condition {
 
     /// Tests the values that a field has.
     pub(crate) fn test(&self, values: &[FieldValue<'_>]) -> bool {
-        self.any_of.iter().any(|predicate| predicate.test(values.iter().map(lend)))
+        self.any_of
+            .iter()
+            .any(|predicate| predicate.test(values.iter().map(lend)))
     }
 }
 
 impl From<Predicate> for Condition {
     fn from(predicate: Predicate) -> Self {
-        Self { any_of: vec![predicate] }
+        Self {
+            any_of: vec![predicate],
+        }
     }
 }
 
@@ -72,11 +79,17 @@ fn predicate(column: usize, name: PredicateName, arguments: &[Argument]) -> Resu
     };
     let text = |what: &str| match one()? {
         Value::Text(text) => Ok(text),
-        _ => Err(QueryError::at(arguments.first().map_or(column, |a| a.column), what)),
+        _ => Err(QueryError::at(
+            arguments.first().map_or(column, |a| a.column),
+            what,
+        )),
     };
     let list = || match arguments {
         [] => Err(wrong_count(column, "One parameter or more", name, arguments)),
-        _ => arguments.iter().map(|argument| literal(name, argument)).collect::<Result<Vec<_>, _>>(),
+        _ => arguments
+            .iter()
+            .map(|argument| literal(name, argument))
+            .collect::<Result<Vec<_>, _>>(),
     };
     Ok(Condition::from(match name {
         PredicateName::Ne => Predicate::Ne(one()?),
@@ -90,18 +103,27 @@ fn predicate(column: usize, name: PredicateName, arguments: &[Argument]) -> Resu
         PredicateName::Outside => {
             // Skydive asks for both, which nothing can be.
             let (low, high) = two()?;
-            return Ok(Condition { any_of: vec![Predicate::Lt(low), Predicate::Gt(high)] });
+            return Ok(Condition {
+                any_of: vec![Predicate::Lt(low), Predicate::Gt(high)],
+            });
         }
         PredicateName::Within => Predicate::Within(list()?),
         PredicateName::Without => Predicate::Without(list()?),
         PredicateName::Regex => {
             let source = text("REGEX predicate expects a string as parameter")?;
-            Predicate::Regex(Pattern::new(&source).map_err(|message| QueryError::at(column, message))?)
+            Predicate::Regex(Pattern::new(&source).map_err(|error| {
+                // The last line of a long report that shows the pattern as we wrapped it.
+                let reason = error.rsplit("error: ").next().unwrap_or(&error);
+                QueryError::at(column, format!("Regex '{source}': {reason}"))
+            })?)
         }
         PredicateName::Ipv4Range => {
             let cidr = text("Ipv4Range value has to be a string")?;
             let parsed = Ipv4Cidr::parse(&cidr).ok_or_else(|| {
-                QueryError::at(column, format!("expected an IPv4 network such as 10.0.0.0/8, got: {cidr}"))
+                QueryError::at(
+                    column,
+                    format!("expected an IPv4 network such as 10.0.0.0/8, got: {cidr}"),
+                )
             })?;
             Predicate::Ipv4Range(parsed)
         }
@@ -114,10 +136,16 @@ fn predicate(column: usize, name: PredicateName, arguments: &[Argument]) -> Resu
 fn literal(name: PredicateName, argument: &Argument) -> Result<Value, QueryError> {
     match &argument.value {
         ArgumentValue::Literal(value) => Ok(value.clone()),
-        _ => Err(QueryError::at(argument.column, format!("{name} expects a value, got: {argument}"))),
+        _ => Err(QueryError::at(
+            argument.column,
+            format!("{name} expects a value, got: {argument}"),
+        )),
     }
 }
 
 fn wrong_count(column: usize, expected: &str, name: PredicateName, got: &[Argument]) -> QueryError {
-    QueryError::at(column, format!("{expected} expected with {name}, got {}", got.len()))
+    QueryError::at(
+        column,
+        format!("{expected} expected with {name}, got {}", got.len()),
+    )
 }

@@ -33,11 +33,19 @@ pub struct QueryError {
 
 impl QueryError {
     pub(crate) fn at(column: usize, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Query, column: Some(column), message: message.into() }
+        Self {
+            kind: ErrorKind::Query,
+            column: Some(column),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, column: None, message: message.into() }
+        Self {
+            kind,
+            column: None,
+            message: message.into(),
+        }
     }
 }
 

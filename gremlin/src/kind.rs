@@ -72,10 +72,7 @@ impl Kind {
             | (Self::Nodes | Self::Edges | Self::Paths | Self::Flows | Self::Values, S::Dedup)
             | (Self::Nodes | Self::Edges | Self::Flows | Self::Values, S::Limit | S::Range)
             | (Self::Nodes | Self::Flows, S::Sort)
-            | (
-                Self::Nodes,
-                S::As | S::Select | S::Ascendants | S::Descendants | S::Neighbors,
-            ) => self,
+            | (Self::Nodes, S::As | S::Select | S::Ascendants | S::Descendants | S::Neighbors) => self,
 
             (Self::Nodes | Self::Edges | Self::Flows | Self::Metrics | Self::Values, S::Count)
             | (Self::Nodes | Self::Flows | Self::Metrics, S::Sum) => Self::Number,
@@ -98,15 +95,45 @@ impl Kind {
         })
     }
 
-    /// The steps that take it, as a list for the user.
+    /// What answering with this kind needs that this host does not have yet.
+    #[must_use]
+    pub fn needs(self) -> Option<&'static str> {
+        match self {
+            Self::Nodes | Self::Edges | Self::Paths | Self::Sockets | Self::NextHops => Some("the topology"),
+            Self::Result => Some("workflows"),
+            Self::Graph
+            | Self::Flows
+            | Self::RawPackets
+            | Self::Metrics
+            | Self::Groups
+            | Self::Values
+            | Self::Number => None,
+        }
+    }
+
+    /// The steps that take it, as a list for the user; those that this host can answer, unless it
+    /// can answer none.
     pub(crate) fn steps(self) -> String {
-        let steps: Vec<&str> = StepName::ALL
-            .iter()
-            .filter(|step| self.after(**step).is_some())
-            .flat_map(|step| step.spellings())
-            .copied()
-            .collect();
-        if steps.is_empty() { "no step".to_owned() } else { steps.join(", ") }
+        let answered = |step: &StepName| self.after(*step).is_some_and(|kind| kind.needs().is_none());
+        let taken = |step: &StepName| self.after(*step).is_some();
+        let list = |wanted: &dyn Fn(&StepName) -> bool| {
+            let steps: Vec<&str> = StepName::ALL
+                .iter()
+                .filter(|step| wanted(step))
+                .flat_map(|step| step.spellings())
+                .copied()
+                .collect();
+            if steps.is_empty() {
+                "no step".to_owned()
+            } else {
+                steps.join(", ")
+            }
+        };
+        if self.needs().is_none() {
+            list(&answered)
+        } else {
+            list(&taken)
+        }
     }
 }
 

@@ -1,13 +1,40 @@
 //! Skydive's query language: text to plan to answer.
+//!
+//! [`parse`] reads the whole dialect and type-checks it; an [`Engine`] plans a query and runs it
+//! over anything that is a [`FlowReader`](flowtap_flow::query::FlowReader). How flows are stored,
+//! who asks, and what the time is, this crate refuses to know.
+//!
+//! Where it says more than Skydive does: a key alone in `Has` works on flows too; `Sort(DESC)`,
+//! `Outside`, negative numbers, RFC 3339 times and durations in days (`'-7d'`) are read; lists of
+//! values take `Count`, `Limit` and `Range`. Where it says less: a string ends at the quote that
+//! opened it, and arguments are separated by commas. Without `At` a query sees all flows, live and
+//! stored, and `Metrics` all their intervals.
+//!
+//! ```
+//! use flowtap_gremlin::{Kind, parse};
+//!
+//! let query = parse("G.At('-1m', 60).Flows().Has('Application', Regex('DNS|NTP')).Count()")?;
+//! assert_eq!(query.kind()?, Kind::Number);
+//!
+//! let error = parse("G.Flow()").unwrap_err();
+//! assert_eq!(error.column, Some(3));
+//! assert!(error.message.ends_with("did you mean Flows?"));
+//! # Ok::<(), flowtap_gremlin::QueryError>(())
+//! ```
+
+mod answer;
 mod arguments;
 mod check;
 mod condition;
 mod error;
+mod exec;
 mod kind;
 mod syntax;
 mod time;
 
+pub use answer::{Answer, NOT_PACKETS};
 pub use check::{parse, parse_flow_filter};
 pub use error::{ErrorKind, QueryError};
+pub use exec::{Engine, EngineOptions, Limits};
 pub use kind::Kind;
 pub use syntax::ast;

@@ -43,12 +43,22 @@ impl TimeSpec {
     /// Reads the arguments of `At`.
     pub(crate) fn of(step: &Step) -> Result<Self, QueryError> {
         match step.arguments.as_slice() {
-            [] => Err(QueryError::at(step.column, "At least one parameter must be provided to 'Context'")),
-            [at] => Ok(Self { at: instant(at)?, back: Back::Nothing }),
-            [at, back] => Ok(Self { at: instant(at)?, back: duration(back)? }),
-            [_, _, third, ..] => {
-                Err(QueryError::at(third.column, "At most two parameters must be provided to 'Context'"))
-            }
+            [] => Err(QueryError::at(
+                step.column,
+                "At least one parameter must be provided to 'Context'",
+            )),
+            [at] => Ok(Self {
+                at: instant(at)?,
+                back: Back::Nothing,
+            }),
+            [at, back] => Ok(Self {
+                at: instant(at)?,
+                back: duration(back)?,
+            }),
+            [_, _, third, ..] => Err(QueryError::at(
+                third.column,
+                "At most two parameters must be provided to 'Context'",
+            )),
         }
     }
 
@@ -62,11 +72,23 @@ impl TimeSpec {
         match self.back {
             Back::By(back) if !back.is_zero() => {
                 let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-                Window { from_ms: to_ms.saturating_sub(back).max(0), to_ms, closed: true }
+                Window {
+                    from_ms: to_ms.saturating_sub(back).max(0),
+                    to_ms,
+                    closed: true,
+                }
             }
             // Skydive too cannot tell a duration of 0 from none.
-            Back::By(_) | Back::Nothing => Window { from_ms: to_ms, to_ms, closed: false },
-            Back::Forever => Window { from_ms: 0, to_ms, closed: false },
+            Back::By(_) | Back::Nothing => Window {
+                from_ms: to_ms,
+                to_ms,
+                closed: false,
+            },
+            Back::Forever => Window {
+                from_ms: 0,
+                to_ms,
+                closed: false,
+            },
         }
     }
 }
@@ -75,14 +97,23 @@ impl Window {
     /// Which flows it shows: those that began by its end and lived at its beginning, or had ended
     /// at most `expire` before, because live tables hold them for that long.
     pub(crate) fn flows(self, expire: Duration) -> TimeRange {
-        let from = Timestamp::from_millis(self.from_ms).minus(expire).max(Timestamp::ZERO);
+        let from = Timestamp::from_millis(self.from_ms)
+            .minus(expire)
+            .max(Timestamp::ZERO);
         TimeRange { from, to: self.end() }
     }
 
     /// Which packets and metrics it shows; a single instant shows all until then.
     pub(crate) fn contents(self) -> TimeRange {
-        let from_ms = if self.from_ms == self.to_ms { 0 } else { self.from_ms };
-        TimeRange { from: Timestamp::from_millis(from_ms), to: self.end() }
+        let from_ms = if self.from_ms == self.to_ms {
+            0
+        } else {
+            self.from_ms
+        };
+        TimeRange {
+            from: Timestamp::from_millis(from_ms),
+            to: self.end(),
+        }
     }
 
     /// First and last millisecond, if the user said both.
@@ -157,7 +188,9 @@ fn parse_go_duration(text: &str) -> Option<i64> {
     loop {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(number_end);
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let unit_end = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         total = total.checked_add(scale(number, unit_nanos(unit)?)?)?;
         rest = after;
@@ -191,16 +224,23 @@ fn scale(number: &str, unit: i128) -> Option<i128> {
         return None;
     }
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let part: i128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let part: i128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let power = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    whole.checked_mul(unit)?.checked_add(part.checked_mul(unit)? / power)
+    whole
+        .checked_mul(unit)?
+        .checked_add(part.checked_mul(unit)? / power)
 }
 
 /// RFC 1123 with a zone that is no riddle: `GMT`, `UTC`, `Z` or an offset such as `+0100`.
 fn parse_rfc1123(text: &str) -> Option<Timestamp> {
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (weekday, rest) = text.split_once(", ")?;
     DAYS.contains(&weekday).then_some(())?;
     let mut parts = rest.split(' ');
@@ -330,17 +370,37 @@ mod tests {
     fn what_is_no_time_is_refused_where_it_stands() {
         for (arguments, column, message) in [
             ("", 3, "At least one parameter must be provided to 'Context'"),
-            ("1, 2, 3", 12, "At most two parameters must be provided to 'Context'"),
+            (
+                "1, 2, 3",
+                12,
+                "At most two parameters must be provided to 'Context'",
+            ),
             ("1.5", 6, NOT_A_TIME),
             ("true", 6, NOT_A_TIME),
             ("FOREVER", 6, NOT_A_TIME),
             ("1, NOW", 9, NOT_A_TIME),
-            ("-5", 6, "a time is an integer of 0 or more; a time before now is written '-60s'"),
-            ("1, '-5s'", 9, "the duration reaches back from the time and must not be negative"),
-            ("1, 'x'", 9, "the duration must be in seconds or in Go Duration format, got: x"),
+            (
+                "-5",
+                6,
+                "a time is an integer of 0 or more; a time before now is written '-60s'",
+            ),
+            (
+                "1, '-5s'",
+                9,
+                "the duration reaches back from the time and must not be negative",
+            ),
+            (
+                "1, 'x'",
+                9,
+                "the duration must be in seconds or in Go Duration format, got: x",
+            ),
         ] {
             let error = spec(arguments).unwrap_err();
-            assert_eq!((error.column, error.message.as_str()), (Some(column), message), "{arguments}");
+            assert_eq!(
+                (error.column, error.message.as_str()),
+                (Some(column), message),
+                "{arguments}"
+            );
         }
         for text in [
             "",
@@ -363,7 +423,10 @@ mod tests {
             "2016-02-05",
         ] {
             let error = spec(&format!("'{text}'")).unwrap_err();
-            assert_eq!(error.message, "Time must be in RFC1123 or in Go Duration format", "{text}");
+            assert_eq!(
+                error.message, "Time must be in RFC1123 or in Go Duration format",
+                "{text}"
+            );
         }
     }
 
@@ -371,7 +434,10 @@ mod tests {
     fn flows_reach_back_by_the_expiry_and_packets_do_not() {
         let window = spec("1000, 100").unwrap().window(Timestamp::ZERO);
         let flows = window.flows(Duration::from_secs(600));
-        assert_eq!((flows.from.millis(), flows.to.nanos()), (300_000, 1_000_000_999_999));
+        assert_eq!(
+            (flows.from.millis(), flows.to.nanos()),
+            (300_000, 1_000_000_999_999)
+        );
         assert_eq!(window.contents().from.millis(), 900_000);
         assert_eq!(window.bounds_ms(), Some((900_000, 1_000_000)));
         let instant = spec("1000").unwrap().window(Timestamp::ZERO);

@@ -52,12 +52,17 @@ impl TokenKind {
 /// A string ends at the quote that opened it and knows no escapes. (Skydive lets either quote end
 /// it, which turns `"it's"` into a syntax error.) Numbers may be negative, which Skydive's may not.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
-    let mut lexer = Lexer { rest: text.chars().enumerate().peekable() };
+    let mut lexer = Lexer {
+        rest: text.chars().enumerate().peekable(),
+    };
     let mut tokens = Vec::new();
     while let Some(token) = lexer.next()? {
         tokens.push(token);
     }
-    tokens.push(Token { column: text.chars().count() + 1, kind: TokenKind::End });
+    tokens.push(Token {
+        column: text.chars().count() + 1,
+        kind: TokenKind::End,
+    });
     Ok(tokens)
 }
 
@@ -68,7 +73,9 @@ struct Lexer<I: Iterator<Item = (usize, char)>> {
 impl<I: Iterator<Item = (usize, char)>> Lexer<I> {
     fn next(&mut self) -> Result<Option<Token>, QueryError> {
         self.take_while(char::is_whitespace);
-        let Some((index, first)) = self.rest.next() else { return Ok(None) };
+        let Some((index, first)) = self.rest.next() else {
+            return Ok(None);
+        };
         let column = index + 1;
         let kind = match first {
             '.' => TokenKind::Dot,
@@ -82,7 +89,11 @@ impl<I: Iterator<Item = (usize, char)>> Lexer<I> {
                 name.push_str(&self.take_while(|c| c.is_alphanumeric() || c == '_'));
                 TokenKind::Name(name)
             }
-            other => return Err(QueryError::at(column, format!("found {other:?}, which begins no token"))),
+            other => {
+                let message =
+                    format!("found {other:?}, expected a name, a string, a number or one of . , ( )");
+                return Err(QueryError::at(column, message));
+            }
         };
         Ok(Some(Token { column, kind }))
     }
@@ -99,7 +110,10 @@ impl<I: Iterator<Item = (usize, char)>> Lexer<I> {
         let text = self.take_while(|c| c != quote);
         match self.rest.next() {
             Some(_) => Ok(TokenKind::Text(text)),
-            None => Err(QueryError::at(column, format!("the string is not closed, expected {quote}"))),
+            None => Err(QueryError::at(
+                column,
+                format!("the string is not closed, expected {quote}"),
+            )),
         }
     }
 
@@ -118,7 +132,10 @@ impl<I: Iterator<Item = (usize, char)>> Lexer<I> {
         }
         match number.parse::<f64>() {
             Ok(float) if float.is_finite() && !number.ends_with('.') => Ok(TokenKind::Float(float)),
-            _ => Err(QueryError::at(column, format!("Expected number token, got: {number}"))),
+            _ => Err(QueryError::at(
+                column,
+                format!("Expected number token, got: {number}"),
+            )),
         }
     }
 }
@@ -134,7 +151,11 @@ mod tests {
     #[test]
     fn numbers() {
         let numbers = kinds("7 -7 1.5 -0.25 99999999999999999999");
-        let floats = [TokenKind::Float(1.5), TokenKind::Float(-0.25), TokenKind::Float(1e20)];
+        let floats = [
+            TokenKind::Float(1.5),
+            TokenKind::Float(-0.25),
+            TokenKind::Float(1e20),
+        ];
         assert_eq!(numbers[..2], [TokenKind::Int(7), TokenKind::Int(-7)]);
         assert_eq!(numbers[2..5], floats);
         for wrong in ["-", "1.", "-.", &"9".repeat(400)] {
@@ -144,9 +165,15 @@ mod tests {
 
     #[test]
     fn strings_end_at_the_quote_that_opened_them() {
-        assert_eq!(kinds(r#"'a"b' "c'd" '' "#)[..3], [r#"a"b"#, "c'd", ""].map(|t| TokenKind::Text(t.into())));
+        assert_eq!(
+            kinds(r#"'a"b' "c'd" '' "#)[..3],
+            [r#"a"b"#, "c'd", ""].map(|t| TokenKind::Text(t.into()))
+        );
         let error = tokens(r#"G 'abc""#).unwrap_err();
-        assert_eq!(error.to_string(), "column 3: the string is not closed, expected '");
+        assert_eq!(
+            error.to_string(),
+            "column 3: the string is not closed, expected '"
+        );
     }
 
     #[test]

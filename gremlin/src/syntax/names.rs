@@ -155,8 +155,9 @@ fn edit_distance(a: &str, b: &str) -> usize {
                 i + j
             } else {
                 let changed = usize::from(a[i - 1] != b[j - 1]);
-                let mut best =
-                    (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + changed);
+                let mut best = (rows[i - 1][j] + 1)
+                    .min(rows[i][j - 1] + 1)
+                    .min(rows[i - 1][j - 1] + changed);
                 if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                     best = best.min(rows[i - 2][j - 2] + 1);
                 }
@@ -173,9 +174,12 @@ mod tests {
 
     #[test]
     fn slips_find_their_step() {
-        for (slip, step) in
-            [("Flow", "Flows"), ("flwos", "Flows"), ("RawPacket", "RawPackets"), ("HasEihter", "HasEither")]
-        {
+        for (slip, step) in [
+            ("Flow", "Flows"),
+            ("flwos", "Flows"),
+            ("RawPacket", "RawPackets"),
+            ("HasEihter", "HasEither"),
+        ] {
             assert_eq!(nearest_step(slip), Some(step), "{slip}");
         }
         assert_eq!(nearest_step("Foo"), None);

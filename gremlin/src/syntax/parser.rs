@@ -19,7 +19,10 @@ pub(crate) fn parse_query(text: &str) -> Result<Query, QueryError> {
     let mut parser = Parser::new(text)?;
     let first = parser.next();
     if !matches!(&first.kind, TokenKind::Name(name) if name.eq_ignore_ascii_case("G")) {
-        return Err(QueryError::at(first.column, format!("found {:?}, expected `G`", first.kind.show())));
+        return Err(QueryError::at(
+            first.column,
+            format!("found {:?}, expected `G`", first.kind.show()),
+        ));
     }
     let mut steps = Vec::new();
     loop {
@@ -28,10 +31,16 @@ pub(crate) fn parse_query(text: &str) -> Result<Query, QueryError> {
             TokenKind::End => return Ok(Query { steps }),
             TokenKind::Dot if steps.len() < MAX_STEPS => steps.push(parser.step()?),
             TokenKind::Dot => {
-                return Err(QueryError::at(token.column, format!("a query has at most {MAX_STEPS} steps")));
+                return Err(QueryError::at(
+                    token.column,
+                    format!("a query has at most {MAX_STEPS} steps"),
+                ));
             }
             other => {
-                return Err(QueryError::at(token.column, format!("found {:?}, expected `.`", other.show())));
+                return Err(QueryError::at(
+                    token.column,
+                    format!("found {:?}, expected `.`", other.show()),
+                ));
             }
         }
     }
@@ -44,7 +53,12 @@ pub(crate) fn parse_chain(text: &str) -> Result<Vec<Step>, QueryError> {
     }
     // The shortest way to one grammar: what follows `G.` is a chain. Columns are moved back.
     parse_query(&format!("G.{text}")).map_or_else(
-        |error| Err(QueryError { column: error.column.map(|c| c.saturating_sub(2).max(1)), ..error }),
+        |error| {
+            Err(QueryError {
+                column: error.column.map(|c| c.saturating_sub(2).max(1)),
+                ..error
+            })
+        },
         |query| Ok(query.steps.into_iter().map(|step| step.moved_left(2)).collect()),
     )
 }
@@ -61,7 +75,10 @@ impl Argument {
     fn moved_left(mut self, by: usize) -> Self {
         self.column = self.column.saturating_sub(by);
         if let ArgumentValue::Predicate(_, arguments) = &mut self.value {
-            *arguments = std::mem::take(arguments).into_iter().map(|a| a.moved_left(by)).collect();
+            *arguments = std::mem::take(arguments)
+                .into_iter()
+                .map(|a| a.moved_left(by))
+                .collect();
         }
         self
     }
@@ -75,12 +92,21 @@ struct Parser {
 impl Parser {
     fn new(text: &str) -> Result<Self, QueryError> {
         if text.len() > MAX_LENGTH {
-            let message = format!("a query has at most {MAX_LENGTH} bytes, this one has {}", text.len());
+            let message = format!(
+                "a query has at most {MAX_LENGTH} bytes, this one has {}",
+                text.len()
+            );
             return Err(QueryError::at(1, message));
         }
         let tokens = tokens(text)?;
-        let end = tokens.last().cloned().unwrap_or(Token { column: 1, kind: TokenKind::End });
-        Ok(Self { tokens: tokens.into_iter().peekable(), end })
+        let end = tokens.last().cloned().unwrap_or(Token {
+            column: 1,
+            kind: TokenKind::End,
+        });
+        Ok(Self {
+            tokens: tokens.into_iter().peekable(),
+            end,
+        })
     }
 
     fn next(&mut self) -> Token {
@@ -97,13 +123,23 @@ impl Parser {
             TokenKind::Name(name) => StepName::parse(name),
             _ => None,
         };
-        let Some(name) = name else { return Err(unknown_step(&token)) };
+        let Some(name) = name else {
+            return Err(unknown_step(&token));
+        };
         let column = token.column;
         // `G` alone among the steps needs no parentheses: `G.V().As('a').G.V()`.
         if name == StepName::G && self.tokens.peek().is_none_or(|next| next.kind != TokenKind::Open) {
-            return Ok(Step { column, name, arguments: Vec::new() });
+            return Ok(Step {
+                column,
+                name,
+                arguments: Vec::new(),
+            });
         }
-        Ok(Step { column, name, arguments: self.arguments(0)? })
+        Ok(Step {
+            column,
+            name,
+            arguments: self.arguments(0)?,
+        })
     }
 
     fn arguments(&mut self, depth: usize) -> Result<Vec<Argument>, QueryError> {
@@ -201,7 +237,9 @@ mod tests {
     fn literal() -> impl Strategy<Value = Value> {
         prop_oneof![
             any::<i64>().prop_map(Value::Int),
-            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::Float),
+            any::<f64>()
+                .prop_filter("finite", |f| f.is_finite())
+                .prop_map(Value::Float),
             any::<bool>().prop_map(Value::Bool),
             "[^']{0,12}".prop_map(Value::Text),
             "[^\"]{0,12}".prop_map(Value::Text),
@@ -213,19 +251,34 @@ mod tests {
             4 => literal().prop_map(ArgumentValue::Literal),
             1 => proptest::sample::select(Word::ALL).prop_map(ArgumentValue::Word),
         ];
-        leaf.prop_map(|value| Argument { column: 0, value }).prop_recursive(4, 16, 3, |inner| {
-            let arguments = proptest::collection::vec(inner, 0..3);
-            (proptest::sample::select(PredicateName::ALL), arguments).prop_map(|(name, arguments)| {
-                Argument { column: 0, value: ArgumentValue::Predicate(name, arguments) }
+        leaf.prop_map(|value| Argument { column: 0, value })
+            .prop_recursive(4, 16, 3, |inner| {
+                let arguments = proptest::collection::vec(inner, 0..3);
+                (proptest::sample::select(PredicateName::ALL), arguments).prop_map(|(name, arguments)| {
+                    Argument {
+                        column: 0,
+                        value: ArgumentValue::Predicate(name, arguments),
+                    }
+                })
             })
-        })
     }
 
     fn query() -> impl Strategy<Value = Query> {
-        let step = (proptest::sample::select(StepName::ALL), proptest::collection::vec(argument(), 0..4))
+        let step = (
+            proptest::sample::select(StepName::ALL),
+            proptest::collection::vec(argument(), 0..4),
+        )
             .prop_map(|(name, arguments)| {
-                let arguments = if name == StepName::G { Vec::new() } else { arguments };
-                Step { column: 0, name, arguments }
+                let arguments = if name == StepName::G {
+                    Vec::new()
+                } else {
+                    arguments
+                };
+                Step {
+                    column: 0,
+                    name,
+                    arguments,
+                }
             });
         proptest::collection::vec(step, 0..6).prop_map(|steps| Query { steps })
     }
@@ -273,9 +326,15 @@ mod tests {
         let long = format!("G.V('{}')", "x".repeat(MAX_LENGTH));
         assert_eq!(parse_query(&long).unwrap_err().column, Some(1));
         let many = format!("G{}", ".V()".repeat(MAX_STEPS + 1));
-        assert_eq!(parse_query(&many).unwrap_err().message, "a query has at most 256 steps");
+        assert_eq!(
+            parse_query(&many).unwrap_err().message,
+            "a query has at most 256 steps"
+        );
         let deep = format!("G.Has({}", "NE(".repeat(20_000));
-        assert_eq!(parse_query(&deep).unwrap_err().message, "predicates nest at most 8 deep");
+        assert_eq!(
+            parse_query(&deep).unwrap_err().message,
+            "predicates nest at most 8 deep"
+        );
     }
 
     #[test]

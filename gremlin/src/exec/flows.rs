@@ -1,0 +1,238 @@
+//! Steps on flows.
+
+use std::time::Duration;
+
+use flowtap_flow::filter::{FieldValue, FlowField, FlowFilter};
+use flowtap_flow::flow::Flow;
+use flowtap_flow::query::{FlowQuery, FlowRef, TimeRange};
+
+use super::groups::GroupsPlan;
+use super::limits::{Meter, flow_bytes, size};
+use super::metrics::MetricsPlan;
+use super::numbers::NumberPlan;
+use super::packets::PacketsPlan;
+use super::pipeline::{Dedup, Filter, MORE, Next, Slice, Stages, feed, finish};
+use super::sort::Sort;
+use super::values::ValuesPlan;
+use super::{Context, Plan, unplanned};
+use crate::arguments;
+use crate::error::QueryError;
+use crate::syntax::ast::{Step, StepName};
+use crate::time::Window;
+
+/// `Flows` and the steps after it that leave flows flows.
+#[derive(Clone, Debug)]
+pub(super) struct FlowsPlan {
+    window: Option<Window>,
+    flow_expire: Duration,
+    /// What the reader is asked for: every condition that no limit or dedup precedes.
+    filter: FlowFilter,
+    /// What is done to the flows that it gives.
+    stages: Vec<FlowStage>,
+}
+
+#[derive(Clone, Debug)]
+enum FlowStage {
+    Filter(FlowFilter),
+    Dedup(Vec<FlowField>),
+    Sort { field: FlowField, descending: bool },
+    Slice { from: u64, to: u64 },
+}
+
+impl FlowsPlan {
+    pub(super) fn new(
+        window: Option<Window>,
+        flow_expire: Duration,
+        step: &Step,
+    ) -> Result<Self, QueryError> {
+        Ok(Self {
+            window,
+            flow_expire,
+            filter: arguments::flow_filter(step)?,
+            stages: Vec::new(),
+        })
+    }
+
+    pub(super) fn then(mut self, step: &Step) -> Result<Plan, QueryError> {
+        match step.name {
+            StepName::Has | StepName::HasEither => self.filter_by(arguments::flow_filter(step)?),
+            StepName::Dedup => self.dedup_by(&arguments::dedup(step)?),
+            StepName::Sort => {
+                // An order in front of another is lost: ties are broken by UUID.
+                self.drop_last_sort();
+                let spec = arguments::sort(step)?;
+                let field = spec.key.as_deref().map_or(FlowField::Last, FlowField::parse);
+                self.stages.push(FlowStage::Sort {
+                    field,
+                    descending: spec.descending,
+                });
+            }
+            StepName::Limit | StepName::Range => {
+                let (from, to) = arguments::range(step)?;
+                self.stages.push(FlowStage::Slice { from, to });
+            }
+            StepName::Count => {
+                self.drop_last_sort();
+                return Ok(Plan::Number(NumberPlan::CountFlows(self)));
+            }
+            StepName::Sum => {
+                self.drop_last_sort();
+                return NumberPlan::sum_flows(self, step).map(Plan::Number);
+            }
+            StepName::Values => {
+                return Ok(Plan::Values(ValuesPlan::of_field(self, &arguments::text(step)?)));
+            }
+            StepName::Keys => {
+                self.drop_last_sort();
+                return Ok(Plan::Values(ValuesPlan::of_flow_keys(self)));
+            }
+            StepName::Metrics => return MetricsPlan::new(self, step).map(Plan::Metrics),
+            StepName::RawPackets => return Ok(Plan::RawPackets(PacketsPlan::new(self))),
+            StepName::Group => return Ok(Plan::Groups(GroupsPlan::new(self))),
+            _ => return Err(unplanned(step)),
+        }
+        Ok(Plan::Flows(self))
+    }
+
+    fn filter_by(&mut self, filter: FlowFilter) {
+        // A condition may change places with an order, but not with a limit or a dedup.
+        let moves = self
+            .stages
+            .iter()
+            .all(|s| matches!(s, FlowStage::Sort { .. } | FlowStage::Filter(_)));
+        if moves {
+            self.filter = std::mem::take(&mut self.filter).and(filter);
+        } else {
+            self.stages.push(FlowStage::Filter(filter));
+        }
+    }
+
+    fn dedup_by(&mut self, keys: &[String]) {
+        let fields: Vec<FlowField> = keys.iter().map(|key| FlowField::parse(key)).collect();
+        // Readers give each UUID once.
+        if !fields.is_empty() && fields != [FlowField::Uuid] {
+            self.stages.push(FlowStage::Dedup(fields));
+        }
+    }
+
+    fn drop_last_sort(&mut self) {
+        self.stages
+            .pop_if(|stage| matches!(stage, FlowStage::Sort { .. }));
+    }
+
+    pub(super) fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// The time of the packets and metrics that are asked of these flows.
+    pub(super) fn contents_time(&self) -> TimeRange {
+        self.window.map_or(TimeRange::ALL, Window::contents)
+    }
+
+    /// True if the flows come in an order that the user asked for.
+    fn is_sorted(&self) -> bool {
+        self.stages
+            .iter()
+            .any(|stage| matches!(stage, FlowStage::Sort { .. }))
+    }
+
+    fn stages<'a>(&'a self, context: &Context<'a>) -> Stages<'a, Flow> {
+        let mut stages: Stages<'a, Flow> = Vec::with_capacity(self.stages.len());
+        for (i, stage) in self.stages.iter().enumerate() {
+            stages.push(match stage {
+                FlowStage::Filter(filter) => Box::new(Filter(|flow: &Flow| filter.matches(flow))),
+                FlowStage::Dedup(fields) => {
+                    let meter = Meter::new("different flows", context.limits);
+                    Box::new(Dedup::new(|flow: &Flow| dedup_key(fields, flow), meter))
+                }
+                FlowStage::Sort { field, descending } => {
+                    let keep = match self.stages.get(i + 1) {
+                        Some(FlowStage::Slice { to, .. }) => Some(*to),
+                        _ => None,
+                    };
+                    let meter = Meter::new("flows", context.limits);
+                    Box::new(Sort::new(field.clone(), *descending, keep, meter))
+                }
+                FlowStage::Slice { from, to } => Box::new(Slice::new(*from, *to)),
+            });
+        }
+        stages
+    }
+
+    /// Hands each flow to `sink`, in the order asked for, if one was; until it breaks.
+    pub(super) fn visit(&self, context: &Context<'_>, sink: &mut Next<'_, Flow>) -> Result<(), QueryError> {
+        let time = self
+            .window
+            .map_or(TimeRange::ALL, |window| window.flows(self.flow_expire));
+        let query = FlowQuery {
+            time,
+            filter: self.filter.clone(),
+        };
+        let mut stages = self.stages(context);
+        let mut failure = None;
+        context.reader.flows(&query, context.cancel, &mut |flow| {
+            feed(&mut stages, flow, sink).unwrap_or_else(|error| {
+                failure = Some(error);
+                std::ops::ControlFlow::Break(())
+            })
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None => finish(&mut stages, sink),
+        }
+    }
+
+    /// All flows; where the user asked for no order, by start, then UUID.
+    pub(super) fn collect(&self, context: &Context<'_>) -> Result<Vec<Flow>, QueryError> {
+        let mut meter = Meter::new("flows", context.limits);
+        let mut flows = Vec::new();
+        self.visit(context, &mut |flow| {
+            meter.add(flow_bytes(&flow))?;
+            flows.push(flow);
+            MORE
+        })?;
+        if !self.is_sorted() {
+            flows.sort_unstable_by_key(|flow| (flow.start, flow.uuid));
+        }
+        Ok(flows)
+    }
+
+    /// The same as [`Self::collect`], but only what a store needs to find the flows again.
+    pub(super) fn refs(&self, context: &Context<'_>) -> Result<Vec<FlowRef>, QueryError> {
+        let mut meter = Meter::new("flows", context.limits);
+        let mut refs = Vec::new();
+        self.visit(context, &mut |flow| {
+            meter.add(size(size_of::<FlowRef>()))?;
+            refs.push(FlowRef::from(&flow));
+            MORE
+        })?;
+        if !self.is_sorted() {
+            refs.sort_unstable_by_key(|flow| (flow.start, flow.uuid));
+        }
+        Ok(refs)
+    }
+}
+
+/// The values of `fields`, written so that different values never look the same; `None` if the flow
+/// has none of the fields.
+fn dedup_key(fields: &[FlowField], flow: &Flow) -> Option<String> {
+    use std::fmt::Write;
+    let mut key = String::new();
+    let mut found = false;
+    for field in fields {
+        for value in field.values(flow) {
+            found = true;
+            let text = match &value {
+                FieldValue::Text(text) => text.as_ref(),
+                _ => "",
+            };
+            // Length first: text may hold any separator. Writing to a string cannot fail.
+            let _ = match &value {
+                FieldValue::Text(_) => write!(key, "t{}:{text}", text.len()),
+                other => write!(key, "{other:?}"),
+            };
+        }
+        key.push(';');
+    }
+    found.then_some(key)
+}
