@@ -1,5 +1,7 @@
 //! The flow table's key: compact, symmetric, eight machine words.
 
+use std::hash::{Hash, Hasher};
+
 use crate::flow::{FlowId, IcmpType, MacAddr};
 
 /// What stands where a key keeps ports.
@@ -28,8 +30,22 @@ pub enum KeyKind {
 /// | 5 | second MAC << 16, second port (or ICMP id, or lower 16 bits of the VNI) |
 /// | 6 | UUID of the flow that carries this one, 0 if none |
 /// | 7 | capture point << 32, upper 8 bits of the VNI << 24, protocol << 8, flags |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct FlowKey([u64; 8]);
+
+impl PartialEq for FlowKey {
+    /// All words at once: a derived comparison becomes a call of `memcmp`, which costs more than the
+    /// comparison itself.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+}
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|word| state.write_u64(*word));
+    }
+}
 
 const HAS_MACS: u64 = 1;
 const IPV4: u64 = 2;

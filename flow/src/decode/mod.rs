@@ -143,7 +143,7 @@ impl Walk<'_, '_> {
     fn close(&mut self, parts: &mut Vec<Part>) {
         if !self.part.path.is_empty() {
             self.part.finish(self.options.layer_key_mode);
-            parts.push(self.part.clone());
+            parts.push(self.part);
         }
         self.done = true;
     }

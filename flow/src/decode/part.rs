@@ -97,7 +97,7 @@ pub struct Fragment {
 }
 
 /// One flow's part of one packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Part {
     /// The flow's key; its parent is filled in when the parent's flow is known.
     pub key: FlowKey,

@@ -7,7 +7,8 @@ use crate::flow::FinishType;
 use crate::query::FlowUpdate;
 
 use super::raw::RawLog;
-use super::{FlowTable, KeyHash};
+use super::FlowTable;
+use super::map::KeyHash;
 
 /// Second chances given before a flow goes all the same: bounds the work of one eviction.
 const MAX_CHANCES: usize = 64;
@@ -30,58 +31,55 @@ impl Group {
         self.ring.iter().copied().collect()
     }
 
+    /// The oldest flow, taken off the ring, if there are more than `capacity`.
+    fn over(&mut self, capacity: usize) -> Option<KeyHash> {
+        if self.ring.len() > capacity { self.ring.pop_front() } else { None }
+    }
+
     /// Forgets flows that have left the map. `gone` is sorted.
     pub(super) fn forget(&mut self, gone: &[KeyHash]) {
-        self.ring.retain(|hash| gone.binary_search_by_key(&hash.0, |g| g.0).is_err());
+        self.ring.retain(|hash| gone.binary_search(hash).is_err());
     }
 }
 
 impl FlowTable {
-    /// Makes room for one more flow with this hash. An evicted flow's last update goes to `out`.
+    /// Notes a flow that has just been added, and evicts others if its group is over its capacity.
+    /// Their last updates go to `out`. No shard may be locked.
     pub(super) fn admit(&self, hash: KeyHash, out: &mut Vec<FlowUpdate>) {
-        let number = Self::group_of(hash);
-        for chance in 0..=MAX_CHANCES {
-            let candidate = {
-                let mut group = self.group(number);
-                if group.ring.len() < self.group_capacity {
-                    group.ring.push_back(hash);
-                    self.counters.begun.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                group.ring.pop_front()
-            };
-            let Some(candidate) = candidate else { return };
-            if self.evict(candidate, chance == MAX_CHANCES, out) {
-                continue;
-            }
-            self.group(number).ring.push_back(candidate);
-        }
-        // Reached only if other readers filled every place that was made: one flow over the limit.
-        self.group(number).ring.push_back(hash);
         self.counters.begun.fetch_add(1, Ordering::Relaxed);
+        let mut candidate = {
+            let mut group = self.group(hash.shard());
+            group.ring.push_back(hash);
+            group.over(self.group_capacity)
+        };
+        let mut chances = 0;
+        while let Some(hash) = candidate {
+            let evicted = self.evict(hash, chances == MAX_CHANCES, out);
+            chances += 1;
+            let mut group = self.group(hash.shard());
+            if !evicted {
+                group.ring.push_back(hash);
+            }
+            candidate = group.over(self.group_capacity);
+        }
     }
 
     /// Takes the flow out unless it was used since it was last looked at. False if it stays.
     fn evict(&self, hash: KeyHash, at_once: bool, out: &mut Vec<FlowUpdate>) -> bool {
-        let mut stays = false;
-        self.flows.remove_if_mut(&hash, |key, state| {
-            if state.take_referenced() && !at_once {
-                stays = true;
-                return false;
-            }
-            let Some(point) = self.point(key.key.point()) else { return true };
+        let mut shard = self.flows.shard(hash);
+        let Some((key, state)) = shard.find(hash) else { return true };
+        if state.take_referenced() && !at_once {
+            return false;
+        }
+        if let Some(point) = self.point(key.point()) {
             let finish_type = match state.finish_type() {
                 FinishType::NotFinished => FinishType::Evicted,
                 finished => finished,
             };
-            let counter = match finish_type {
-                FinishType::Evicted => &self.counters.evicted,
-                _ => &self.counters.finished,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            out.push(self.update(key, state, &point, finish_type));
-            true
-        });
-        !stays
+            self.count_end(finish_type);
+            out.push(self.update(hash, &key, state, &point, finish_type));
+        }
+        shard.remove(hash, &key);
+        true
     }
 }

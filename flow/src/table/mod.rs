@@ -9,6 +9,7 @@
 
 mod evict;
 mod extra;
+mod map;
 mod point;
 mod raw;
 mod reader;
@@ -17,15 +18,10 @@ mod state;
 mod tcp;
 mod tick;
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-
-use ahash::RandomState;
-use dashmap::DashMap;
 
 use crate::flow::FinishType;
 use crate::key::FlowKey;
@@ -35,18 +31,17 @@ use crate::point::{PointOptions, Points};
 use crate::query::{FlowUpdate, UpdateSink};
 
 use evict::Group;
+use map::{FlowMap, KeyHash, SHARDS};
 use point::{Point, RawBudget};
 use sink::PointSink;
 use state::FlowState;
 
-/// Shards of the map, and groups beside it.
-const SHARDS: usize = 256;
-
 /// How the table behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct TableOptions {
-    /// The most flows held; a further one evicts another to the store. 458,752 fill the map's 256
-    /// shards of 2,048 slots exactly: about 110 MB, 240 bytes a flow.
+    /// The most flows held; a further one evicts another to the store. 458,752 are half of what the
+    /// map's 256 shards of 4,096 slots can hold, which is where they stay under steady eviction: at
+    /// 161 bytes a slot about 170 MB, 370 bytes a flow.
     pub max_flows: usize,
     /// How long an update interval lasts: a flow that goes on is handed to the store once in each.
     pub update_interval: Duration,
@@ -61,65 +56,6 @@ impl Default for TableOptions {
             update_interval: Duration::from_secs(60),
             expire_after: Duration::from_secs(600),
         }
-    }
-}
-
-/// The hash of a key, computed once for a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct KeyHash(u64);
-
-impl Hash for KeyHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0);
-    }
-}
-
-/// A key with its hash. It can be found by its hash alone, as the groups do: two of the table's keys
-/// with one keyed 64-bit hash are not to be expected, and would only change the order of eviction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TableKey {
-    hash: KeyHash,
-    key: FlowKey,
-}
-
-impl Hash for TableKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.hash.hash(state);
-    }
-}
-
-impl Borrow<KeyHash> for TableKey {
-    fn borrow(&self) -> &KeyHash {
-        &self.hash
-    }
-}
-
-/// Hands a hash through that is one already.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ready;
-
-#[derive(Default)]
-struct ReadyHasher(u64);
-
-impl BuildHasher for Ready {
-    type Hasher = ReadyHasher;
-
-    fn build_hasher(&self) -> ReadyHasher {
-        ReadyHasher(0)
-    }
-}
-
-impl Hasher for ReadyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 
@@ -158,14 +94,14 @@ pub struct TableStats {
 /// See the [module's documentation](self).
 pub struct FlowTable {
     options: TableOptions,
-    hasher: RandomState,
-    flows: DashMap<TableKey, FlowState, Ready>,
+    flows: FlowMap,
     groups: Box<[Mutex<Group>]>,
     group_capacity: usize,
     points: RwLock<PointList>,
     updates: Arc<dyn UpdateSink>,
     counters: Counters,
     next_group: AtomicUsize,
+    next_relief: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -180,14 +116,14 @@ impl FlowTable {
     pub fn new(options: TableOptions, updates: Arc<dyn UpdateSink>) -> Arc<Self> {
         Arc::new(Self {
             options,
-            hasher: RandomState::new(),
-            flows: DashMap::with_capacity_and_hasher_and_shard_amount(0, Ready, SHARDS),
+            flows: FlowMap::new(),
             groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
             group_capacity: options.max_flows.div_ceil(SHARDS).max(1),
             points: RwLock::default(),
             updates,
             counters: Counters::default(),
             next_group: AtomicUsize::new(0),
+            next_relief: AtomicUsize::new(0),
         })
     }
 
@@ -217,16 +153,6 @@ impl FlowTable {
         }
     }
 
-    fn hash(&self, key: &FlowKey) -> KeyHash {
-        KeyHash(self.hasher.hash_one(key.words()))
-    }
-
-    /// The group of a hash: the same bits that choose the map's shard, so that 256 groups filled to
-    /// their capacity are 256 shards filled evenly.
-    fn group_of(hash: KeyHash) -> usize {
-        usize::try_from((hash.0 << 7) >> 56).unwrap_or_default()
-    }
-
     fn group(&self, number: usize) -> MutexGuard<'_, Group> {
         self.groups[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,10 +166,20 @@ impl FlowTable {
         points.list.get(number as usize).cloned()
     }
 
+    fn count_end(&self, finish_type: FinishType) {
+        let counter = match finish_type {
+            FinishType::Timeout => &self.counters.expired,
+            FinishType::Evicted => &self.counters.evicted,
+            _ => &self.counters.finished,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An update of `state`: the interval is closed and its kept packets are taken out.
     fn update(
         &self,
-        key: &TableKey,
+        hash: KeyHash,
+        key: &FlowKey,
         state: &mut FlowState,
         point: &Point,
         finish_type: FinishType,
@@ -253,12 +189,12 @@ impl FlowTable {
             Vec::new()
         } else {
             let position = std::mem::take(&mut state.raw);
-            self.group(Self::group_of(key.hash)).raw.take(position)
+            self.group(hash.shard()).raw.take(position)
         };
         let bytes = packets.iter().map(|packet| raw::record_len(packet.data.len())).sum();
         point.budget.give_back(bytes);
         let (interval, first) = state.close_interval(last_word);
-        let flow = state.snapshot(&key.key, point, finish_type);
+        let flow = state.snapshot(key, point, finish_type);
         self.counters.updates.fetch_add(1, Ordering::Relaxed);
         FlowUpdate { flow, interval, first, packets }
     }

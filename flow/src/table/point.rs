@@ -38,6 +38,10 @@ impl RawBudget {
         self.used.load(Ordering::Relaxed)
     }
 
+    pub(super) fn is_half_free(&self) -> bool {
+        self.used.load(Ordering::Relaxed) <= self.limit / 2
+    }
+
     pub(super) fn press(&self) {
         self.pressed.store(true, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use crate::flow::{FlowId, FlowMetric};
+use crate::key::FlowKey;
 use crate::packet::RawPacket;
 use crate::query::{
     Cancel, FlowQuery, FlowReader, FlowRef, FlowVisitor, MetricVisitor, PacketVisitor, ReadError, TimeRange,
@@ -12,7 +13,8 @@ use crate::timestamp::Timestamp;
 
 use super::point::Point;
 use super::state::FlowState;
-use super::{FlowTable, SHARDS, TableKey};
+use super::FlowTable;
+use super::map::{KeyHash, SHARDS};
 
 impl FlowTable {
     /// Visits every flow by itself, holding its lock only while `look` copies what it wants; `visit`
@@ -20,7 +22,7 @@ impl FlowTable {
     fn each<T>(
         &self,
         cancel: &Cancel,
-        look: impl Fn(&TableKey, &FlowState, &Point) -> Option<T>,
+        look: impl Fn(KeyHash, &FlowKey, &FlowState, &Point) -> Option<T>,
         mut visit: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let points = self.point_list();
@@ -28,9 +30,9 @@ impl FlowTable {
             cancel.check()?;
             let hashes = self.group(number).hashes();
             for hash in hashes {
-                let seen = self.flows.get(&hash).and_then(|entry| {
-                    let point = points.get(entry.key().key.point() as usize)?;
-                    look(entry.key(), entry.value(), point)
+                let seen = self.flows.shard(hash).find(hash).and_then(|(key, state)| {
+                    let point = points.get(key.point() as usize)?;
+                    look(hash, &key, state, point)
                 });
                 if let Some(seen) = seen
                     && visit(seen).is_break()
@@ -54,9 +56,9 @@ impl FlowReader for FlowTable {
         cancel: &Cancel,
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
-        let look = |key: &TableKey, state: &FlowState, point: &Point| {
+        let look = |_, key: &FlowKey, state: &FlowState, point: &Point| {
             let (start, last) = (Timestamp::from_nanos(state.start), Timestamp::from_nanos(state.last));
-            query.time.overlaps(start, last).then(|| state.snapshot(&key.key, point, state.finish_type()))
+            query.time.overlaps(start, last).then(|| state.snapshot(key, point, state.finish_type()))
         };
         self.each(cancel, look, |flow| {
             if query.filter.matches(&flow) { visit(flow) } else { ControlFlow::Continue(()) }
@@ -71,11 +73,11 @@ impl FlowReader for FlowTable {
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
         let wanted = uuids(flows);
-        let look = |key: &TableKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
+        let look = |hash: KeyHash, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
             if state.raw.is_none() || !wanted.contains(&state.uuid) {
                 return None;
             }
-            Some((state.uuid, self.group(Self::group_of(key.hash)).raw.read(state.raw)))
+            Some((state.uuid, self.group(hash.shard()).raw.read(state.raw)))
         };
         self.each(cancel, look, |(uuid, packets)| {
             packets
@@ -93,7 +95,7 @@ impl FlowReader for FlowTable {
         visit: &mut MetricVisitor<'_>,
     ) -> Result<(), ReadError> {
         let wanted = uuids(flows);
-        let look = |_: &TableKey, state: &FlowState, _: &Point| -> Option<(FlowId, FlowMetric)> {
+        let look = |_, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, FlowMetric)> {
             (state.is_dirty() && wanted.contains(&state.uuid)).then(|| (state.uuid, state.open_interval()))
         };
         self.each(cancel, look, |(uuid, metric)| {

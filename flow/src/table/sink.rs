@@ -15,7 +15,8 @@ use super::point::Point;
 use super::raw::{Keep, record_len};
 use super::state::{FlowState, Seen};
 use super::tcp::TcpTracker;
-use super::{FlowTable, KeyHash, TableKey};
+use super::FlowTable;
+use super::map::KeyHash;
 
 /// Updates handed over at once: at some 600 bytes each, 300 KB.
 const UPDATES: usize = 512;
@@ -85,36 +86,31 @@ impl PointSink {
 
     /// Finds or begins the flow of `part` and counts it there.
     fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
-        let key = TableKey { hash, key: part.key };
         let table = Arc::clone(&self.table);
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
             let from = seen.at.div_euclid(self.interval_nanos).saturating_mul(self.interval_nanos);
             self.interval = (from, from.saturating_add(self.interval_nanos));
         }
-        if let Some(mut state) = table.flows.get_mut(&key) {
-            let state = state.value_mut();
+        let mut shard = table.flows.shard(hash);
+        if let Some(state) = shard.get(hash, &part.key) {
             if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
-                self.out.push(table.update(&key, state, &self.point, finish_type));
-                let counter = match finish_type {
-                    FinishType::Timeout => &table.counters.expired,
-                    _ => &table.counters.finished,
-                };
-                counter.fetch_add(1, Ordering::Relaxed);
+                self.out.push(table.update(hash, &part.key, state, &self.point, finish_type));
+                table.count_end(finish_type);
                 table.counters.begun.fetch_add(1, Ordering::Relaxed);
                 *state = self.begin(part, seen.at);
             } else if state.last < self.interval.0 && state.is_dirty() {
-                self.out.push(table.update(&key, state, &self.point, FinishType::NotFinished));
+                self.out.push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
             }
             self.count(state, part, hash, packet, seen);
             return state.uuid;
         }
+        let mut state = self.begin(part, seen.at);
+        self.count(&mut state, part, hash, packet, seen);
+        let uuid = state.uuid;
+        shard.insert(hash, part.key, state);
+        drop(shard);
         table.admit(hash, &mut self.out);
-        let state = self.begin(part, seen.at);
-        // Another reader of the same node may have begun the flow meanwhile.
-        let mut entry = table.flows.entry(key).or_insert(state);
-        let state = entry.value_mut();
-        self.count(state, part, hash, packet, seen);
-        state.uuid
+        uuid
     }
 
     fn begin(&mut self, part: &Part, at: i64) -> FlowState {
@@ -122,7 +118,7 @@ impl PointSink {
         let mut state = FlowState::begin(&part.key, part, path, at, &self.point);
         let options = &self.point.options;
         if part.tcp.present && (options.extra_tcp_metric || options.reassemble_tcp) {
-            state.extra().tcp = Some(Box::new(TcpTracker::new(options.reassemble_tcp)));
+            state.rare_mut().tcp = Some(Box::new(TcpTracker::new(options.reassemble_tcp)));
         }
         state
     }
@@ -157,7 +153,7 @@ impl PointSink {
             link_type: part.link_type,
             data,
         };
-        state.raw = self.table.group(FlowTable::group_of(hash)).raw.append(state.raw, &keep);
+        state.raw = self.table.group(hash.shard()).raw.append(state.raw, &keep);
         self.point.budget.take(cost);
         self.raw_kept += 1;
     }
@@ -182,7 +178,7 @@ impl Sink for PointSink {
 
         // A child's key holds its parent's UUID, which only the table knows: hashed below.
         hashes.extend(parts.iter().map(|part| match part.level {
-            0 => self.table.hash(&part.key),
+            0 => self.table.flows.hash(&part.key),
             _ => KeyHash(0),
         }));
 
@@ -192,7 +188,7 @@ impl Sink for PointSink {
             let packet = &batch[usize::from(part.packet)];
             if part.level > 0 {
                 part.key.set_parent(parent);
-                *hash = self.table.hash(&part.key);
+                *hash = self.table.flows.hash(&part.key);
             }
             let at = packet.timestamp.nanos();
             newest = newest.max(at);

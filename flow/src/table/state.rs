@@ -1,4 +1,4 @@
-//! One flow as the table holds it: 128 bytes beside its 72-byte key.
+//! One flow as the table holds it: 96 bytes beside its 64-byte key.
 
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowExtra, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
@@ -8,7 +8,7 @@ use crate::key::{FlowKey, KeyKind};
 use crate::layers::{Layer, PathId};
 use crate::timestamp::Timestamp;
 
-use super::extra::Extra;
+use super::extra::{Extra, Rare};
 use super::point::Point;
 use super::raw::Position;
 
@@ -28,6 +28,13 @@ const PROBE_AB: u16 = 1 << 7;
 /// A second packet came: not the first to be evicted.
 const REFERENCED: u16 = 1 << 8;
 
+/// The bits of the VLAN id that hold the two outermost tags.
+const OUTER_VLANS: u64 = 0xff_ffff;
+
+fn low_32(word: u64) -> u32 {
+    u32::try_from(word & 0xffff_ffff).unwrap_or_default()
+}
+
 /// How long a flow that has ended by FIN or RST still takes late packets in.
 pub(super) const FINISHED_HOLD_NANOS: i64 = 15_000_000_000;
 /// ARP and DNS conversations end after this silence (Skydive's `flow.application_timeout`).
@@ -38,22 +45,20 @@ const SHORT_TIMEOUT_NANOS: i64 = 10_000_000_000;
 pub(super) struct FlowState {
     pub(super) start: i64,
     pub(super) last: i64,
-    ab_packets: u64,
     ab_bytes: u64,
-    ba_packets: u64,
     ba_bytes: u64,
     pub(super) uuid: FlowId,
-    tracking_id: FlowId,
-    l3_tracking_id: FlowId,
     rtt: u64,
     probe_at: i64,
-    vlan: u64,
     pub(super) raw: Position,
+    /// Packets modulo 2³²; what overflows stands in [`Rare::carry`].
+    ab_packets: u32,
+    ba_packets: u32,
     pub(super) raw_kept: u32,
-    tunnel_id: u32,
+    /// The two outermost VLAN ids; further ones stand in [`Rare::inner_vlans`].
+    vlan: u32,
     path: PathId,
     probe_tag: u16,
-    tunnel_source_port: u16,
     flags: u16,
     pub(super) extra: Option<Box<Extra>>,
 }
@@ -74,37 +79,46 @@ pub(super) struct Seen {
 impl FlowState {
     /// A flow that begins with `part`. Nothing is counted yet.
     pub(super) fn begin(key: &FlowKey, part: &Part, path: PathId, at: i64, point: &Point) -> Self {
-        let ids = flow_ids(key, Timestamp::from_nanos(at), &point.node_tid);
         let mut state = Self {
             start: at,
             last: at,
-            ab_packets: 0,
             ab_bytes: 0,
-            ba_packets: 0,
             ba_bytes: 0,
-            uuid: ids.uuid,
-            tracking_id: ids.tracking_id,
-            l3_tracking_id: ids.l3_tracking_id,
+            uuid: flow_ids(key, Timestamp::from_nanos(at), &point.node_tid).uuid,
             rtt: 0,
             probe_at: 0,
-            vlan: part.vlan,
             raw: Position::default(),
+            ab_packets: 0,
+            ba_packets: 0,
             raw_kept: 0,
-            tunnel_id: part.tunnel_id,
+            vlan: low_32(part.vlan & OUTER_VLANS),
             path,
             probe_tag: 0,
-            tunnel_source_port: part.tunnel_source_port,
             flags: if part.swapped { A_IS_SECOND } else { 0 },
             extra: None,
         };
+        if part.vlan & !OUTER_VLANS != 0 {
+            state.rare_mut().inner_vlans = part.vlan & !OUTER_VLANS;
+        }
+        if part.tunnel_id != 0 || part.tunnel_source_port != 0 {
+            state.rare_mut().tunnel = (part.tunnel_id, part.tunnel_source_port);
+        }
         if let Some(macs) = part.macs.filter(|_| key.macs().is_none()) {
-            state.extra().link = Some(macs);
+            state.rare_mut().link = Some(macs);
         }
         state
     }
 
-    pub(super) fn extra(&mut self) -> &mut Extra {
+    fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_with(Box::default)
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.extra().rare_mut()
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.extra.as_ref().and_then(|extra| extra.rare())
     }
 
     fn is(&self, flags: u16) -> bool {
@@ -170,12 +184,16 @@ impl FlowState {
         let ab = part.swapped == self.is(A_IS_SECOND);
         let weight = u64::from(seen.sampling_rate.max(1));
         let (packets, bytes) = (u64::from(seen.packets), seen.bytes);
-        if ab {
-            self.ab_packets += packets * weight;
-            self.ab_bytes += bytes * weight;
+        let (counter, total_bytes) = if ab {
+            (&mut self.ab_packets, &mut self.ab_bytes)
         } else {
-            self.ba_packets += packets * weight;
-            self.ba_bytes += bytes * weight;
+            (&mut self.ba_packets, &mut self.ba_bytes)
+        };
+        let total = u64::from(*counter) + packets * weight;
+        *counter = low_32(total);
+        *total_bytes += bytes * weight;
+        if total >> 32 != 0 {
+            self.rare_mut().carry[usize::from(!ab)] += total & !0xffff_ffff;
         }
         if self.is(DIRTY) || self.is(EMITTED) {
             self.flags |= REFERENCED;
@@ -194,7 +212,7 @@ impl FlowState {
     }
 
     fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
-        let sampling = self.extra().sampling.get_or_insert_with(Sampling::default);
+        let sampling = self.rare_mut().sampling.get_or_insert_with(Sampling::default);
         sampling.rate = rate;
         if ab {
             sampling.ab_packets += packets;
@@ -253,10 +271,11 @@ impl FlowState {
     }
 
     fn totals(&self) -> FlowMetric {
+        let [ab_carry, ba_carry] = self.rare().map_or([0, 0], |rare| rare.carry);
         FlowMetric {
-            ab_packets: self.ab_packets,
+            ab_packets: u64::from(self.ab_packets) + ab_carry,
             ab_bytes: self.ab_bytes,
-            ba_packets: self.ba_packets,
+            ba_packets: u64::from(self.ba_packets) + ba_carry,
             ba_bytes: self.ba_bytes,
             start: Timestamp::from_nanos(self.start),
             last: Timestamp::from_nanos(self.last),
@@ -298,6 +317,8 @@ impl FlowState {
     /// The flow as queries and stores see it.
     pub(super) fn snapshot(&self, key: &FlowKey, point: &Point, finish_type: FinishType) -> Flow {
         let path = self.path.resolve();
+        let ids = flow_ids(key, Timestamp::from_nanos(self.start), &point.node_tid);
+        let vlan = u64::from(self.vlan) | self.rare().map_or(0, |rare| rare.inner_vlans);
         let a_is_second = self.is(A_IS_SECOND);
         let order = |first, second| if a_is_second { (second, first) } else { (first, second) };
         let transport = self.transport(key);
@@ -314,16 +335,16 @@ impl FlowState {
         let macs: Option<(MacAddr, MacAddr)> = key
             .macs()
             .map(|(first, second)| order(first, second))
-            .or_else(|| self.extra.as_ref().and_then(|extra| extra.link));
-        let extra = self.extra.as_ref().map(|extra| extra.document()).filter(|extra| !extra.is_empty());
+            .or_else(|| self.rare().and_then(|rare| rare.link));
+        let extra = self.rare().map(Rare::document).filter(|extra| !extra.is_empty());
         Flow {
-            uuid: self.uuid,
-            tracking_id: self.tracking_id,
-            l3_tracking_id: self.l3_tracking_id,
+            uuid: ids.uuid,
+            tracking_id: ids.tracking_id,
+            l3_tracking_id: ids.l3_tracking_id,
             parent_uuid: key.parent(),
             layers_path: path.text,
             application,
-            link: macs.map(|(a, b)| LinkLayer { a, b, id: self.vlan }),
+            link: macs.map(|(a, b)| LinkLayer { a, b, id: vlan }),
             network: self.network(key),
             transport,
             icmp: (key.kind() == KeyKind::Icmp).then(|| {
@@ -342,6 +363,11 @@ impl FlowState {
         }
     }
 
+    /// VNI or GRE key, and the outer source port.
+    fn tunnel(&self) -> (u32, u16) {
+        self.rare().map_or((0, 0), |rare| rare.tunnel)
+    }
+
     fn network(&self, key: &FlowKey) -> Option<NetworkLayer> {
         let (first, second) = key.addresses();
         let len = match key.ip_version() {
@@ -351,7 +377,7 @@ impl FlowState {
         };
         let (first, second) = (ip_from_bytes(&first[..len])?, ip_from_bytes(&second[..len])?);
         let (a, b) = if self.is(A_IS_SECOND) { (second, first) } else { (first, second) };
-        Some(NetworkLayer { a, b, id: u64::from(self.tunnel_id) })
+        Some(NetworkLayer { a, b, id: u64::from(self.tunnel().0) })
     }
 
     fn transport(&self, key: &FlowKey) -> Option<TransportLayer> {
@@ -363,7 +389,7 @@ impl FlowState {
             }
             KeyKind::Tunnel => Some(TransportLayer {
                 protocol: TransportProtocol::Udp,
-                a: self.tunnel_source_port,
+                a: self.tunnel().1,
                 b: key.tunnel_port(),
             }),
             _ => None,

@@ -13,7 +13,8 @@ use crate::timestamp::Timestamp;
 
 use super::point::{Point, PointTime, RawBudget};
 use super::state::FlowState;
-use super::{FlowTable, SHARDS, TableKey};
+use super::FlowTable;
+use super::map::SHARDS;
 
 /// Ticks until every group has been looked at.
 const TICKS: usize = 5;
@@ -59,7 +60,7 @@ impl FlowTable {
                 }
             });
         }
-        self.shrink();
+        self.flows.shrink();
     }
 
     /// Hands every flow with something new to the store; flows stay in the table. For an orderly
@@ -73,7 +74,8 @@ impl FlowTable {
         }
     }
 
-    /// Hands all flows on whose kept packets count against `budget`.
+    /// Hands flows on whose kept packets count against `budget`, group by group, until half of it is
+    /// free. A flow that a RST has ended leaves the table with them: nothing follows it.
     pub(super) fn hand_on_kept(&self, budget: &Arc<RawBudget>) {
         let time = PointTime { now: 0, idle_nanos: 0 };
         let mut points = HashMap::new();
@@ -82,9 +84,16 @@ impl FlowTable {
                 points.insert(point.number, (point, time));
             }
         }
-        for number in 0..SHARDS {
-            self.visit_group(number, &points, |state, _| {
-                if state.raw.is_none() { Verdict::Leave } else { Verdict::Update }
+        for _ in 0..SHARDS {
+            if budget.is_half_free() {
+                return;
+            }
+            // Goes round, so that every group is relieved in its turn.
+            let number = self.next_relief.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            self.visit_group(number, &points, |state, _| match state.finish_type() {
+                _ if state.raw.is_none() => Verdict::Leave,
+                FinishType::Rst => Verdict::Remove(FinishType::Rst),
+                _ => Verdict::Update,
             });
         }
     }
@@ -106,31 +115,24 @@ impl FlowTable {
         let mut out = Vec::new();
         let mut gone = Vec::new();
         for hash in hashes {
-            let removed = self.flows.remove_if_mut(&hash, |key: &TableKey, state| {
-                let Some((point, time)) = points.get(&key.key.point()) else { return false };
-                match judge(state, time) {
-                    Verdict::Leave => false,
-                    Verdict::Update => {
-                        out.push(self.update(key, state, point, FinishType::NotFinished));
-                        false
-                    }
-                    Verdict::Remove(finish_type) => {
-                        let counter = match finish_type {
-                            FinishType::Timeout => &self.counters.expired,
-                            _ => &self.counters.finished,
-                        };
-                        counter.fetch_add(1, Ordering::Relaxed);
-                        out.push(self.update(key, state, point, finish_type));
-                        true
-                    }
+            let mut shard = self.flows.shard(hash);
+            let Some((key, state)) = shard.find(hash) else { continue };
+            let Some((point, time)) = points.get(&key.point()) else { continue };
+            match judge(state, time) {
+                Verdict::Leave => {}
+                Verdict::Update => {
+                    out.push(self.update(hash, &key, state, point, FinishType::NotFinished));
                 }
-            });
-            if removed.is_some() {
-                gone.push(hash);
+                Verdict::Remove(finish_type) => {
+                    self.count_end(finish_type);
+                    out.push(self.update(hash, &key, state, point, finish_type));
+                    shard.remove(hash, &key);
+                    gone.push(hash);
+                }
             }
         }
         if !gone.is_empty() {
-            gone.sort_by_key(|hash| hash.0);
+            gone.sort_unstable();
             self.group(number).forget(&gone);
         }
         self.hand_over(out);
@@ -139,14 +141,6 @@ impl FlowTable {
     fn hand_over(&self, out: Vec<FlowUpdate>) {
         if !out.is_empty() {
             self.updates.send(out);
-        }
-    }
-
-    /// Gives memory back after a burst: a map far larger than what it holds is shrunk.
-    fn shrink(&self) {
-        let capacity = self.flows.capacity();
-        if capacity > 1 << 16 && self.flows.len() < capacity / 8 {
-            self.flows.shrink_to_fit();
         }
     }
 }
