@@ -7,8 +7,8 @@ set -euo pipefail
 declare -A GROUPS_OF=(
     [build]="gcc libc6-dev libpcap-dev"
     [lint]="shellcheck"
-    [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl procps"
-    [test]="prometheus"
+    [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl"
+    [test]="prometheus sqlite3"
     [bench]="nfdump softflowd tshark"
 )
 

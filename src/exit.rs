@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use flowtap_api::client::ClientError;
+
 /// What a command failed of; the number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -32,20 +34,30 @@ pub(crate) struct Failure {
 pub(crate) type CommandResult = Result<(), Failure>;
 
 impl Failure {
-    pub(crate) fn new(status: Status, error: impl Into<anyhow::Error>) -> Self {
-        Self { status, error: error.into() }
-    }
-
     /// A failure told by `message` alone.
     pub(crate) fn message(status: Status, message: impl Into<String>) -> Self {
-        Self::new(status, anyhow::Error::msg(message.into()))
+        Self {
+            status,
+            error: anyhow::Error::msg(message.into()),
+        }
     }
 }
 
-/// What carries no status of its own is a plain failure.
+/// The client's errors carry their status; all others are plain failures.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(Status::Failure, error)
+        let error = error.into();
+        let status = match error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<ClientError>())
+        {
+            Some(ClientError::Endpoint { .. }) => Status::Usage,
+            Some(ClientError::NotFound { .. }) => Status::NotFound,
+            Some(ClientError::Denied { .. }) => Status::Denied,
+            Some(ClientError::Unreachable { .. }) => Status::Unreachable,
+            _ => Status::Failure,
+        };
+        Self { status, error }
     }
 }
 
@@ -57,13 +69,56 @@ pub(crate) fn report(result: CommandResult) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if is_broken_pipe(&failure.error) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("flowtap: {:#}", failure.error);
+            eprintln!("flowtap: {}", one_line(&failure.error));
             ExitCode::from(failure.status as u8)
         }
     }
 }
 
+/// The error and its causes. Some errors already tell their cause, which is then not told again.
+fn one_line(error: &anyhow::Error) -> String {
+    let told = error.chain().map(ToString::to_string).reduce(|told, cause| {
+        if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    });
+    told.unwrap_or_default().replace('\n', "; ")
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let kind = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
-    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+    let kind =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error
+        .chain()
+        .any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_in_one_line() {
+        let inner = anyhow::anyhow!("address in use");
+        assert_eq!(
+            one_line(&inner.context("failed to listen: address in use; stop it")),
+            "failed to listen: address in use; stop it"
+        );
+        let inner = anyhow::anyhow!("first\nsecond");
+        assert_eq!(one_line(&inner.context("failed")), "failed: first; second");
+    }
+
+    #[test]
+    fn a_closed_stdout_is_no_failure_and_other_errors_are() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::from(closed())));
+        assert!(is_broken_pipe(
+            &Err::<(), _>(closed()).context("wrapped").expect_err("an error")
+        ));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe, in words only")));
+    }
 }

@@ -18,8 +18,11 @@ const LEVELS: [(&str, u32); 8] = [
 ];
 
 /// Foreign crates that only one of ours may name, and what would leak if another did.
-const ONLY_UNDER: [(&str, &str); 3] =
-    [("rusqlite", "flowtap-storage"), ("axum", "flowtap-api"), ("pcap", "flowtap-collectors")];
+const ONLY_UNDER: [(&str, &str); 3] = [
+    ("rusqlite", "flowtap-storage"),
+    ("axum", "flowtap-api"),
+    ("pcap", "flowtap-collectors"),
+];
 
 /// Licences that let us ship under Apache-2.0 without asking anyone.
 const LICENCES: [&str; 11] = [
@@ -39,11 +42,20 @@ const LICENCES: [&str; 11] = [
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         // One platform: what other systems would need is not built and need not be fetched.
-        .args(["metadata", "--format-version=1", "--locked", "--filter-platform=x86_64-unknown-linux-gnu"])
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--locked",
+            "--filter-platform=x86_64-unknown-linux-gnu",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
 }
 
@@ -53,15 +65,22 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// Names of our crates with the crates each names in its `Cargo.toml`, for whatever purpose.
 fn ours(metadata: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
-    let members: BTreeSet<_> =
-        metadata["workspace_members"].as_array().expect("members").iter().filter_map(Value::as_str).collect();
+    let members: BTreeSet<_> = metadata["workspace_members"]
+        .as_array()
+        .expect("members")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let packages = metadata["packages"].as_array().expect("packages");
     packages
         .iter()
         .filter(|package| members.contains(text(package, "id")))
         .map(|package| {
             let used = package["dependencies"].as_array().expect("dependencies");
-            (text(package, "name"), used.iter().map(|dependency| text(dependency, "name")).collect())
+            (
+                text(package, "name"),
+                used.iter().map(|dependency| text(dependency, "name")).collect(),
+            )
         })
         .collect()
 }
@@ -71,7 +90,11 @@ fn crates_use_only_what_lies_below() {
     let metadata = metadata();
     let levels = BTreeMap::from(LEVELS);
     let ours = ours(&metadata);
-    assert_eq!(ours.keys().collect::<Vec<_>>(), levels.keys().collect::<Vec<_>>(), "LEVELS names every crate");
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        levels.keys().collect::<Vec<_>>(),
+        "LEVELS names every crate"
+    );
     for (name, used) in &ours {
         for lower in used.iter().filter(|dependency| levels.contains_key(*dependency)) {
             assert!(levels[lower] < levels[name], "{name} must not use {lower}");
@@ -84,7 +107,11 @@ fn foreign_crates_stay_behind_their_wall() {
     let metadata = metadata();
     let ours = ours(&metadata);
     for (foreign, owner) in ONLY_UNDER {
-        let users: Vec<_> = ours.iter().filter(|(_, used)| used.contains(foreign)).map(|(name, _)| *name).collect();
+        let users: Vec<_> = ours
+            .iter()
+            .filter(|(_, used)| used.contains(foreign))
+            .map(|(name, _)| *name)
+            .collect();
         assert_eq!(users, [owner], "who may name {foreign}");
     }
 }
@@ -97,7 +124,14 @@ fn licences_are_permissive() {
         .expect("packages")
         .iter()
         .filter(|package| !is_permissive(text(package, "license")))
-        .map(|package| format!("{} {}: `{}`", text(package, "name"), text(package, "version"), text(package, "license")))
+        .map(|package| {
+            format!(
+                "{} {}: `{}`",
+                text(package, "name"),
+                text(package, "version"),
+                text(package, "license")
+            )
+        })
         .collect();
     assert!(refused.is_empty(), "licences to look at:\n{}", refused.join("\n"));
 }
@@ -140,12 +174,22 @@ fn split_outside<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
 
 #[test]
 fn licence_expressions_are_understood() {
-    for fine in
-        ["MIT", "GPL-3.0 OR MIT", "MIT/Apache-2.0", "(MIT OR Apache-2.0) AND Unicode-3.0", "MIT AND (BSD-3-Clause OR GPL-2.0)"]
-    {
+    for fine in [
+        "MIT",
+        "GPL-3.0 OR MIT",
+        "MIT/Apache-2.0",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "MIT AND (BSD-3-Clause OR GPL-2.0)",
+    ] {
         assert!(is_permissive(fine), "{fine}");
     }
-    for refused in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT AND LGPL-2.1) OR GPL-2.0", "(GPL-2.0 OR MIT) AND MPL-2.0"] {
+    for refused in [
+        "",
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT AND LGPL-2.1) OR GPL-2.0",
+        "(GPL-2.0 OR MIT) AND MPL-2.0",
+    ] {
         assert!(!is_permissive(refused), "{refused}");
     }
 }

@@ -1,10 +1,8 @@
 //! Which server a command asks, and for how long.
 
 use std::io::IsTerminal as _;
-use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use flowtap_api::client::Client;
 
@@ -13,7 +11,16 @@ use crate::exit::{CommandResult, Failure, Status};
 
 const DEFAULT: &str = "127.0.0.1:8082";
 
-/// What every command that asks a server accepts.
+/// Where servers are named, ours first. Skydive's tutorial sets the plural, its client reads the singular.
+const VARIABLES: [&str; 4] = [
+    "FLOWTAP_ANALYZERS",
+    "FLOWTAP_ANALYZER",
+    "SKYDIVE_ANALYZERS",
+    "SKYDIVE_ANALYZER",
+];
+
+// What every command that asks a server accepts. No doc comment: clap would take that of a flattened
+// struct for the help text of the command.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// Server to ask; of several, the first that answers [env: FLOWTAP_ANALYZERS,
@@ -24,7 +31,7 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, global = true)]
     timeout: Option<Duration>,
     /// When to colour output
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = false, global = true)]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, global = true)]
     color: Color,
 }
 
@@ -37,7 +44,7 @@ enum Color {
     Never,
 }
 
-/// A command with the flags of [`Connect`] beside its own.
+// A command with the flags of `Connect` beside its own.
 #[derive(Debug, Args)]
 pub(crate) struct Online<A: Args> {
     #[command(flatten)]
@@ -65,27 +72,30 @@ impl<A: Args + Remote> Online<A> {
 }
 
 impl Connect {
-    /// Finds a server and runs `command` with it, within `--timeout`.
+    /// Runs `command` against these servers, within `--timeout`.
     pub(crate) fn run(self, command: impl AsyncFnOnce(Session) -> CommandResult) -> CommandResult {
         let color = match self.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
-                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                std::io::stdout().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             }
         };
         let timeout = self.timeout;
-        let analyzers = analyzers(self.analyzer, |name| std::env::var(name).ok());
-        let work = async {
-            let client = Client::new(&find(&analyzers).await?)?;
-            command(Session { client, color }).await
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = Client::new(analyzers(self.analyzer, |name| std::env::var(name).ok()))?;
+        let work = command(Session { client, color });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             match timeout {
                 None => work.await,
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                    Err(Failure::message(Status::TimedOut, format!("no answer within --timeout {limit:?}")))
+                    Err(Failure::message(
+                        Status::TimedOut,
+                        format!("no answer within --timeout {limit:?}"),
+                    ))
                 }),
             }
         })
@@ -94,50 +104,15 @@ impl Connect {
 
 /// The servers to try: from the flag, else from the first variable that names any.
 fn analyzers(flag: Vec<String>, variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
-    let listed = |text: &str| -> Vec<String> {
+    let listed = |text: String| -> Vec<String> {
         let names = text.split([',', ' ', '\t', '\n']).filter(|name| !name.is_empty());
-        names.map(with_port).collect()
+        names.map(str::to_owned).collect()
     };
-    let sources = ["FLOWTAP_ANALYZERS", "FLOWTAP_ANALYZER", "SKYDIVE_ANALYZERS", "SKYDIVE_ANALYZER"];
     std::iter::once(flag.join(","))
-        .chain(sources.iter().filter_map(|name| variable(name)))
-        .map(|text| listed(&text))
+        .chain(VARIABLES.iter().filter_map(|name| variable(name)))
+        .map(listed)
         .find(|names| !names.is_empty())
         .unwrap_or_else(|| vec![DEFAULT.to_owned()])
-}
-
-/// `HOST:PORT` of what people write: a URL loses its scheme, a host alone gets port 8082.
-fn with_port(name: &str) -> String {
-    let name = name.trim_start_matches("http://").trim_end_matches('/');
-    let bare_ipv6 = name.parse::<std::net::Ipv6Addr>().is_ok();
-    match name {
-        _ if bare_ipv6 => format!("[{name}]:8082"),
-        _ if name.ends_with(']') || !name.contains(':') => format!("{name}:8082"),
-        _ => name.to_owned(),
-    }
-}
-
-/// The first of `analyzers` that accepts a connection. One alone is not tried: the request will tell.
-async fn find(analyzers: &[String]) -> Result<String, Failure> {
-    if let [only] = analyzers {
-        return Ok(only.clone());
-    }
-    let mut failures = Vec::new();
-    for name in analyzers {
-        match reach(name).await {
-            Ok(()) => return Ok(name.clone()),
-            Err(error) => failures.push(format!("{name}: {error:#}")),
-        }
-    }
-    Err(Failure::message(Status::Unreachable, format!("no analyzer answers: {}", failures.join("; "))))
-}
-
-async fn reach(name: &str) -> anyhow::Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    let address = name.to_socket_addrs()?.next().context("no address")?;
-    let connection = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await;
-    connection.map_err(|_| anyhow!("no answer within {PATIENCE:?}"))??;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -145,26 +120,26 @@ mod tests {
     use super::*;
 
     fn chosen(flag: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
-        let variable =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         analyzers(flag.iter().map(|text| (*text).to_owned()).collect(), variable)
     }
 
     #[test]
     fn flag_wins_over_our_variables_over_skydives() {
-        let all = [("SKYDIVE_ANALYZER", "d:4"), ("SKYDIVE_ANALYZERS", "c:3 e:5"), ("FLOWTAP_ANALYZER", "b:2")];
+        let all = [
+            ("SKYDIVE_ANALYZER", "d:4"),
+            ("SKYDIVE_ANALYZERS", "c:3 e:5"),
+            ("FLOWTAP_ANALYZER", "b:2"),
+        ];
         assert_eq!(chosen(&["a:1"], &all), ["a:1"]);
         assert_eq!(chosen(&[], &all), ["b:2"]);
         assert_eq!(chosen(&[], &all[..2]), ["c:3", "e:5"]);
         assert_eq!(chosen(&[], &all[..1]), ["d:4"]);
         assert_eq!(chosen(&[], &[("FLOWTAP_ANALYZERS", "")]), [DEFAULT]);
-    }
-
-    #[test]
-    fn names_get_a_port() {
-        assert_eq!(
-            chosen(&["http://h:1/", "h", "::1", "[::1]", "[::1]:9"], &[]),
-            ["h:1", "h:8082", "[::1]:8082", "[::1]:8082", "[::1]:9"]
-        );
     }
 }

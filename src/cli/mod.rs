@@ -22,7 +22,12 @@ use connect::Online;
 
 /// Capture appliance: packets and samples in, flows and packets out.
 #[derive(Debug, Parser)]
-#[command(name = "flowtap", version, propagate_version = false, subcommand_required = true)]
+#[command(
+    name = "flowtap",
+    version,
+    propagate_version = false,
+    subcommand_required = true
+)]
 #[command(arg_required_else_help = true, max_term_width = 100, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
     #[command(subcommand)]

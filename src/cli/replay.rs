@@ -26,7 +26,8 @@ pub(crate) struct Replay {
     #[arg(long)]
     pace: bool,
     /// The pcap socket
-    #[arg(long, value_name = "HOST:PORT", env = "FLOWTAP_PCAP_SOCKET", default_value = "127.0.0.1:8100")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8100")]
+    #[arg(env = "FLOWTAP_PCAP_SOCKET", hide_env_values = true)]
     to: String,
 }
 
@@ -36,7 +37,10 @@ impl Replay {
             let (input, name, length) = open(path)?;
             // A connection for each file: one that the server refuses does not take others with it.
             let socket = TcpStream::connect(&self.to).map_err(|error| {
-                let text = format!("failed to connect to the pcap socket {}: {error}; is `flowtap up` running?", self.to);
+                let text = format!(
+                    "failed to connect to the pcap socket {}: {error}; is `flowtap up` running?",
+                    self.to
+                );
                 Failure::message(Status::Unreachable, text)
             })?;
             let progress = progress(&name, length);
@@ -55,7 +59,9 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, String, Option<u64>)> {
     }
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("failed to open {name}"))?;
-    let meta = file.metadata().with_context(|| format!("failed to open {name}"))?;
+    let meta = file
+        .metadata()
+        .with_context(|| format!("failed to open {name}"))?;
     if meta.is_dir() {
         bail!("{name} is a directory; name the files in it");
     }
@@ -72,7 +78,10 @@ fn progress(name: &str, length: Option<u64>) -> ProgressBar {
             ProgressBar::new(length),
             "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         ),
-        None => (ProgressBar::new_spinner(), "{msg} {spinner} {bytes} {bytes_per_sec}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{msg} {spinner} {bytes} {bytes_per_sec}",
+        ),
     };
     let bar = bar.with_message(name.to_owned());
     match ProgressStyle::with_template(template) {
@@ -86,7 +95,11 @@ fn progress(name: &str, length: Option<u64>) -> ProgressBar {
 /// The file is read here as the server will read it, so that what is wrong with it is told here: the
 /// pcap socket answers nothing.
 fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<u64> {
-    let mut outlet = if pace { Outlet::Paced(Pacer::new(socket)) } else { Outlet::Straight(socket) };
+    let mut outlet = if pace {
+        Outlet::Paced(Pacer::new(socket)?)
+    } else {
+        Outlet::Straight(socket)
+    };
     let mut parser = StreamParser::new(Timestamp::ZERO);
     let mut packets = 0;
     let mut piece = vec![0; 1 << 16];
@@ -121,9 +134,15 @@ fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<u64> {
         bail!("{error}; {packets} packets before that were sent");
     }
     taken?;
-    let ending = parser.finish()?;
-    if ending.cut_bytes > 0 {
-        bail!("cut off in the middle of packet {}; the {packets} before it were sent", packets + 1);
+    let ending = parser.finish();
+    if ending.empty {
+        bail!("it is empty");
+    }
+    if ending.cut_bytes > 0 || ending.gzip_cut {
+        bail!(
+            "cut off in the middle of packet {}; the {packets} before it were sent",
+            packets + 1
+        );
     }
     Ok(packets)
 }
@@ -142,6 +161,6 @@ fn wait_until_taken(mut socket: TcpStream) -> Result<()> {
 }
 
 /// A failed connection as text: a broken pipe here is the server's, not that of our stdout.
-fn lost(error: io::Error) -> anyhow::Error {
+fn lost(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("the server closed the connection: {error}; its log says why")
 }

@@ -8,29 +8,50 @@ use clap::Args;
 use crate::config::{self, Listen, Loaded};
 use crate::exit::CommandResult;
 
-/// What the command line and the environment may say about the configuration; both win over its file.
+// What the command line and the environment may say about the configuration; both win over its file.
+// No doc comment: clap would take that of a flattened struct for the help text of the command.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// HTTP: Skydive's REST API, ours, /healthz and /metrics [default: 127.0.0.1:8082]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "FLOWTAP_LISTEN",
+        hide_env_values = true
+    )]
     listen: Option<SocketAddr>,
     /// sFlow v5 over UDP, or `off` [default: 127.0.0.1:6343]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_SFLOW")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "FLOWTAP_SFLOW",
+        hide_env_values = true
+    )]
     sflow: Option<Listen>,
     /// pcap and pcapng streams over TCP, or `off` [default: 127.0.0.1:8100]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FLOWTAP_PCAP_SOCKET")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "FLOWTAP_PCAP_SOCKET",
+        hide_env_values = true
+    )]
     pcap_socket: Option<Listen>,
     /// Where flows and packets are stored [default: /var/lib/flowtap for root, else
     /// $XDG_DATA_HOME/flowtap]
-    #[arg(long, value_name = "DIRECTORY", env = "FLOWTAP_DATA_DIR")]
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        env = "FLOWTAP_DATA_DIR",
+        hide_env_values = true
+    )]
     data_dir: Option<PathBuf>,
     /// Configuration [default: $XDG_CONFIG_HOME/flowtap/flowtap.toml, else
     /// /etc/flowtap/flowtap.toml, if there is one]
-    #[arg(long, value_name = "FILE", env = "FLOWTAP_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "FLOWTAP_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// What to log on stderr: a level, or directives such as info,flowtap_storage=debug
     /// [default: info]
-    #[arg(long, value_name = "FILTER", env = "FLOWTAP_LOG")]
+    #[arg(long, value_name = "FILTER", env = "FLOWTAP_LOG", hide_env_values = true)]
     log: Option<String>,
     /// Serve HTTP beyond loopback, to anyone who can reach it: there is no authentication yet
     #[arg(long)]

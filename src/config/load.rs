@@ -21,7 +21,9 @@ pub(crate) struct Loaded {
 pub(crate) fn load(explicit: Option<&Path>) -> Result<Loaded> {
     let file = match explicit {
         Some(path) => Some(path.to_owned()),
-        None => usual_places(|name| std::env::var_os(name)).into_iter().find(|path| path.exists()),
+        None => usual_places(|name| std::env::var_os(name))
+            .into_iter()
+            .find(|path| path.exists()),
     };
     let config = match &file {
         Some(path) => {
@@ -36,16 +38,25 @@ pub(crate) fn load(explicit: Option<&Path>) -> Result<Loaded> {
 
 /// Where a configuration is looked for, most personal first.
 fn usual_places(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
-    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let personal = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
     let personal = personal.map(|directory| directory.join("flowtap/flowtap.toml"));
-    personal.into_iter().chain([PathBuf::from("/etc/flowtap/flowtap.toml")]).collect()
+    personal
+        .into_iter()
+        .chain([PathBuf::from("/etc/flowtap/flowtap.toml")])
+        .collect()
 }
 
 /// Parses `text`; an error is `LINE: what is wrong`, in one line.
 fn parse(text: &str) -> Result<Config, String> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         let message = error.message().trim().replace('\n', "; ");
         format!("{line}: {}", unknown_key(&message).unwrap_or(message))
     })
@@ -91,13 +102,19 @@ mod tests {
     #[test]
     fn unknown_section_far_from_any_lists_what_is_known() {
         let problem = parse("\n[zzzzzzzzzz]\n").expect_err("unknown section");
-        assert!(problem.starts_with("2: unknown key `zzzzzzzzzz`, known here: http, sflow,"), "{problem}");
+        assert!(
+            problem.starts_with("2: unknown key `zzzzzzzzzz`, known here: http, sflow,"),
+            "{problem}"
+        );
     }
 
     #[test]
     fn wrong_kind_is_one_line() {
         let problem = parse("[flows]\nmax = \"many\"\n").expect_err("wrong kind");
-        assert!(problem.starts_with("2: invalid type") && !problem.contains('\n'), "{problem}");
+        assert!(
+            problem.starts_with("2: invalid type") && !problem.contains('\n'),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -106,6 +123,14 @@ mod tests {
         assert_eq!(config.sflow.listen.address(), None);
         let problem = parse("[sflow]\nlisten = \"localhost\"\n").expect_err("no port");
         assert_eq!(problem, "2: `localhost` is neither ADDRESS:PORT nor `off`");
+    }
+
+    #[test]
+    fn ports_have_names() {
+        let config = parse("[application_ports.tcp]\n8080 = \"HTTP\"\n").expect("a port");
+        assert_eq!(config.application_ports.tcp[&8080].as_ref(), "HTTP");
+        let problem = parse("[application_ports.udp]\n70000 = \"X\"\n").expect_err("no port");
+        assert!(problem.starts_with("2: "), "{problem}");
     }
 
     #[test]

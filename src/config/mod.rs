@@ -42,7 +42,11 @@ pub(crate) struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: loopback(8082), insecure: false, max_upload_bytes: 1 << 30 }
+        Self {
+            listen: loopback(8082),
+            insecure: false,
+            max_upload_bytes: 1 << 30,
+        }
     }
 }
 
@@ -55,7 +59,9 @@ pub(crate) struct Sflow {
 
 impl Default for Sflow {
     fn default() -> Self {
-        Self { listen: Listen::At(loopback(6343)) }
+        Self {
+            listen: Listen::At(loopback(6343)),
+        }
     }
 }
 
@@ -68,7 +74,9 @@ pub(crate) struct PcapSocket {
 
 impl Default for PcapSocket {
     fn default() -> Self {
-        Self { listen: Listen::At(loopback(8100)) }
+        Self {
+            listen: Listen::At(loopback(8100)),
+        }
     }
 }
 
@@ -86,7 +94,11 @@ pub(crate) struct Flows {
 
 impl Default for Flows {
     fn default() -> Self {
-        Self { max: 500_000, update_seconds: 60, expire_seconds: 600 }
+        Self {
+            max: 458_752,
+            update_seconds: 60,
+            expire_seconds: 600,
+        }
     }
 }
 
@@ -102,7 +114,10 @@ pub(crate) struct Packets {
 
 impl Default for Packets {
     fn default() -> Self {
-        Self { per_flow: 20, memory_bytes: 64 << 20 }
+        Self {
+            per_flow: 20,
+            memory_bytes: 64 << 20,
+        }
     }
 }
 
@@ -120,7 +135,11 @@ pub(crate) struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { data_dir: PathBuf::new(), keep_hours: 7 * 24, keep_bytes: 20 << 30 }
+        Self {
+            data_dir: PathBuf::new(),
+            keep_hours: 7 * 24,
+            keep_bytes: 20 << 30,
+        }
     }
 }
 
@@ -135,7 +154,11 @@ pub(crate) struct Queries {
 
 impl Default for Queries {
     fn default() -> Self {
-        Self { timeout_seconds: 30, max_rows: 1_000_000, max_bytes: 256 << 20 }
+        Self {
+            timeout_seconds: 30,
+            max_rows: 1_000_000,
+            max_bytes: 256 << 20,
+        }
     }
 }
 
@@ -149,7 +172,9 @@ pub(crate) struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned() }
+        Self {
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -177,7 +202,9 @@ impl std::str::FromStr for Listen {
             return Ok(Self::Off);
         }
         let address = text.parse();
-        address.map(Self::At).map_err(|_| format!("`{text}` is neither ADDRESS:PORT nor `off`"))
+        address
+            .map(Self::At)
+            .map_err(|_| format!("`{text}` is neither ADDRESS:PORT nor `off`"))
     }
 }
 

@@ -43,8 +43,12 @@ impl Config {
     /// # Errors
     /// A directive that is none.
     pub(crate) fn log_filter(&self) -> Result<EnvFilter> {
-        EnvFilter::try_new(&self.log.filter)
-            .with_context(|| format!("log filter `{}`: try `info` or `info,flowtap_storage=debug`", self.log.filter))
+        EnvFilter::try_new(&self.log.filter).with_context(|| {
+            format!(
+                "log filter `{}`: try `info` or `info,flowtap_storage=debug`",
+                self.log.filter
+            )
+        })
     }
 }
 
@@ -76,7 +80,11 @@ impl Storage {
         if std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
             return Ok(PathBuf::from("/var/lib/flowtap"));
         }
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         match (set("XDG_DATA_HOME"), set("HOME")) {
             (Some(data), _) => Ok(data.join("flowtap")),
             (None, Some(home)) => Ok(home.join(".local/share/flowtap")),
@@ -100,7 +108,10 @@ mod tests {
     #[test]
     fn beyond_loopback_needs_insecure() {
         let text = problem(|c| c.http.listen = ([0, 0, 0, 0], 8082).into());
-        assert!(text.contains("listening beyond loopback needs --insecure"), "{text}");
+        assert!(
+            text.contains("listening beyond loopback needs --insecure"),
+            "{text}"
+        );
         let mut config = Config::default();
         config.http.listen = ([0, 0, 0, 0], 8082).into();
         config.http.insecure = true;

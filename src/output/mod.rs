@@ -1,6 +1,7 @@
 //! What commands print: data on stdout, talk on stderr.
 
 pub(crate) mod json;
+pub(crate) mod time;
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -23,6 +24,17 @@ pub(crate) fn refuse_terminal() -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Writes one JSON document to stdout, indented by two blanks as Skydive's client does.
+///
+/// # Errors
+/// Those of the write.
+pub(crate) fn document(value: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = stdout();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// Writes one line to stdout at once.

@@ -13,7 +13,9 @@ struct Lab {
 impl Lab {
     fn up() -> Self {
         need("ovs-vsctl", "openvswitch-switch");
-        let lab = Self { tag: format!("ft{}", std::process::id()) };
+        let lab = Self {
+            tag: format!("ft{}", std::process::id()),
+        };
         lab.script("up.sh", &[]);
         lab
     }
@@ -24,8 +26,16 @@ impl Lab {
 
     /// Runs `tests/lab/NAME TAG ARGUMENTS`.
     fn script(&self, name: &str, arguments: &[&str]) {
-        let output = Command::new(Self::path(name)).arg(&self.tag).args(arguments).output().expect("bash runs");
-        assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(Self::path(name))
+            .arg(&self.tag)
+            .args(arguments)
+            .output()
+            .expect("bash runs");
+        assert!(
+            output.status.success(),
+            "{name} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn switch_namespace(&self) -> String {
@@ -51,12 +61,18 @@ fn open_vswitch_samples_become_flows() {
 
     // Sampling is 1:1, so the counts are exact. Open vSwitch sends within a second.
     for (gremlin, there, back) in [
-        ("G.Flows().Has('Application', 'ICMPv4', 'Network.A', '10.77.1.11')", 7, 7),
+        (
+            "G.Flows().Has('Application', 'ICMPv4', 'Network.A', '10.77.1.11')",
+            7,
+            7,
+        ),
         ("G.Flows().Has('Transport.B', 5001)", 9, 0),
     ] {
         eventually(gremlin, || {
             let flows = server.query(gremlin);
-            let [flow] = flows.as_array()?.as_slice() else { return None };
+            let [flow] = flows.as_array()?.as_slice() else {
+                return None;
+            };
             (flow["Metric"]["ABPackets"] == there && flow["Metric"]["BAPackets"] == back).then_some(())
         });
     }

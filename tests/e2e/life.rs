@@ -9,8 +9,15 @@ use crate::support::{FLOWTAP, Server, clean};
 /// Runs `flowtap up` with what must keep it from starting; its status and its one line.
 fn refused(arguments: &[&str]) -> (i32, String) {
     let mut command = clean(FLOWTAP);
-    command.env("FLOWTAP_LISTEN", "127.0.0.1:0").env("FLOWTAP_SFLOW", "off").env("FLOWTAP_PCAP_SOCKET", "off");
-    let output = command.arg("up").args(arguments).output().expect("the binary runs");
+    command
+        .env("FLOWTAP_LISTEN", "127.0.0.1:0")
+        .env("FLOWTAP_SFLOW", "off")
+        .env("FLOWTAP_PCAP_SOCKET", "off");
+    let output = command
+        .arg("up")
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(stderr.lines().count(), 1, "one clear line: {stderr}");
     assert!(output.stdout.is_empty(), "nothing half started");
@@ -24,15 +31,22 @@ fn starts_answers_and_stops() {
     assert_eq!(server.get("/healthz").0, 200);
     assert_eq!(server.get("/readyz").0, 200);
     let captures: serde_json::Value = serde_json::from_str(&server.text(&["capture", "list"])).expect("JSON");
-    let mut types: Vec<_> =
-        captures.as_object().expect("by id").values().filter_map(|c| c["Type"].as_str()).collect();
+    let mut types: Vec<_> = captures
+        .as_object()
+        .expect("by id")
+        .values()
+        .filter_map(|c| c["Type"].as_str())
+        .collect();
     types.sort_unstable();
     assert_eq!(types, ["pcapsocket", "sflow", "upload"]);
 
     let asked = Instant::now();
     let (status, log) = server.terminate();
     assert!(status.success(), "{status}: {log}");
-    assert!(asked.elapsed() < Duration::from_secs(20), "the whole stop has 20 s");
+    assert!(
+        asked.elapsed() < Duration::from_secs(20),
+        "the whole stop has 20 s"
+    );
     assert!(!log.contains("ERROR"), "{log}");
 }
 
@@ -40,7 +54,9 @@ fn starts_answers_and_stops() {
 fn sigint_stops_it_too() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
-    let sent = std::process::Command::new("kill").args(["-INT", &server.pid().to_string()]).status();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &server.pid().to_string()])
+        .status();
     assert!(sent.expect("kill runs").success());
     // terminate() sends SIGTERM as well; during a stop that changes nothing.
     let (status, log) = server.terminate();
@@ -58,7 +74,11 @@ fn each_taken_port_is_named() {
         let mut command = clean(FLOWTAP);
         command.args(["up", "--data-dir", &data]);
         for other in ["listen", "pcap-socket", "sflow"] {
-            let address = if other == flag { address.to_string() } else { "127.0.0.1:0".to_owned() };
+            let address = if other == flag {
+                address.to_string()
+            } else {
+                "127.0.0.1:0".to_owned()
+            };
             command.arg(format!("--{other}={address}"));
         }
         let output = command.output().expect("the binary runs");
@@ -88,7 +108,10 @@ fn data_directory_that_cannot_be_written_is_named() {
     if std::fs::write(closed.join("probe"), b"").is_err() {
         let (code, line) = refused(&["--data-dir", &closed.display().to_string()]);
         assert_eq!(code, 1, "{line}");
-        assert!(line.contains("permission denied") || line.contains("Permission denied"), "{line}");
+        assert!(
+            line.contains("permission denied") || line.contains("Permission denied"),
+            "{line}"
+        );
     }
 }
 
@@ -110,7 +133,10 @@ fn bad_configuration_is_one_line_with_its_place() {
     let path = file.display().to_string();
     let data = directory.path().join("data");
     for (text, wanted) in [
-        ("[http]\nlisen = \"127.0.0.1:0\"\n", ":2: unknown key `lisen`, did you mean `listen`?"),
+        (
+            "[http]\nlisen = \"127.0.0.1:0\"\n",
+            ":2: unknown key `lisen`, did you mean `listen`?",
+        ),
         ("[htp]\n", ":1: unknown key `htp`, did you mean `http`?"),
         ("[flows]\nmax = 0\n", "flows.max must be more than 0"),
         ("[log]\nfilter = \"flowtap=loud\"\n", "log filter `flowtap=loud`"),
@@ -120,11 +146,20 @@ fn bad_configuration_is_one_line_with_its_place() {
         let (code, line) = refused(&["--config", &path, "--data-dir", &data.display().to_string()]);
         assert_eq!(code, 1, "{line}");
         assert!(line.contains(wanted), "{text:?}: {line}");
-        assert!(!data.exists(), "nothing is made before the configuration is right");
-        let check = clean(FLOWTAP).args(["check", "--config", &path]).output().expect("the binary runs");
+        assert!(
+            !data.exists(),
+            "nothing is made before the configuration is right"
+        );
+        let check = clean(FLOWTAP)
+            .args(["check", "--config", &path])
+            .output()
+            .expect("the binary runs");
         assert_eq!(check.status.code(), Some(1), "`flowtap check` agrees on {text:?}");
     }
     let (code, line) = refused(&["--listen=0.0.0.0:0", "--data-dir", &data.display().to_string()]);
     assert_eq!(code, 1);
-    assert!(line.contains("listening beyond loopback needs --insecure: there is no authentication yet"), "{line}");
+    assert!(
+        line.contains("listening beyond loopback needs --insecure: there is no authentication yet"),
+        "{line}"
+    );
 }

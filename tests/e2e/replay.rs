@@ -24,7 +24,9 @@ fn keep_all(data: &Path) -> Server {
 }
 
 fn received(server: &Server) -> u64 {
-    server.ledger("pcapsocket")["Received"].as_u64().expect("a number")
+    server.ledger("pcapsocket")["Received"]
+        .as_u64()
+        .expect("a number")
 }
 
 fn read(name: &str) -> Vec<u8> {
@@ -34,7 +36,10 @@ fn read(name: &str) -> Vec<u8> {
 /// What tcpdump reads in a capture: a line for each packet, with its time.
 fn dump(capture: &[u8]) -> Vec<String> {
     let text = pipe("tcpdump", &["-nnr", "-", "-s0", "-tt", "--nano", "-e"], capture);
-    text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -44,7 +49,11 @@ fn netcat_in_tcpdump_out() {
     let directory = tempfile::tempdir().expect("a directory");
     let server = keep_all(directory.path());
     let status = Command::new("nc")
-        .args(["-N", &server.pcap_socket.ip().to_string(), &server.pcap_socket.port().to_string()])
+        .args([
+            "-N",
+            &server.pcap_socket.ip().to_string(),
+            &server.pcap_socket.port().to_string(),
+        ])
         .stdin(File::open(fixture(MIX)).expect("the fixture"))
         .status();
     assert!(status.expect("nc runs").success());
@@ -61,7 +70,11 @@ fn netcat_in_tcpdump_out() {
     wanted.sort();
     assert_eq!(got, wanted, "the same packets, lengths and times");
 
-    let nothing = server.ask(&["query", "G.Flows().Has('Application', 'nothing').RawPackets()", "--format=pcap"]);
+    let nothing = server.ask(&[
+        "query",
+        "G.Flows().Has('Application', 'nothing').RawPackets()",
+        "--format=pcap",
+    ]);
     assert_eq!(dump(&nothing.stdout), [""; 0], "an empty capture is a capture");
     assert_eq!(nothing.stdout.len(), 24);
 }
@@ -73,7 +86,10 @@ fn replayed_files_become_flows() {
     let output = server.ask(&["replay", path(MIX).as_str(), path(DHCP).as_str()]);
     assert!(output.status.success(), "{output:?}");
     let talk = String::from_utf8(output.stderr).expect("text");
-    assert!(talk.contains(&format!("{MIX}: {MIX_PACKETS} packets sent")), "{talk}");
+    assert!(
+        talk.contains(&format!("{MIX}: {MIX_PACKETS} packets sent")),
+        "{talk}"
+    );
     // The command returns when all of it is taken: no waiting here.
     assert_eq!(received(&server), MIX_PACKETS + DHCP_PACKETS);
     let ledger = server.ledger("pcapsocket");
@@ -89,7 +105,8 @@ fn replayed_files_become_flows() {
     }
     let csv = server.text(&["flows", "-o", "csv", "--limit", "3"]);
     assert_eq!(csv.lines().count(), 4, "a header and three: {csv}");
-    let json: Value = serde_json::from_str(&server.text(&["flows", "-o", "json", "--limit", "3"])).expect("JSON");
+    let json: Value =
+        serde_json::from_str(&server.text(&["flows", "-o", "json", "--limit", "3"])).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(3));
 }
 
@@ -116,7 +133,10 @@ fn pipe_bytes(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("input");
     std::fs::write(&file, input).expect("a file");
-    let output = Command::new(program).args(arguments).stdin(File::open(&file).expect("a file")).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(File::open(&file).expect("a file"))
+        .output();
     output.unwrap_or_else(|error| panic!("{program}: {error}")).stdout
 }
 
@@ -126,7 +146,11 @@ fn files_that_are_none_are_told_and_harm_nobody() {
     let server = Server::start(data.path());
     let files = tempfile::tempdir().expect("a directory");
     let garbage = files.path().join("garbage.pcap");
-    std::fs::write(&garbage, b"GET / HTTP/1.0\r\n\r\n, or whatever this is meant to be").expect("a file");
+    std::fs::write(
+        &garbage,
+        b"GET / HTTP/1.0\r\n\r\n, or whatever this is meant to be",
+    )
+    .expect("a file");
     let cut = files.path().join("cut.pcap");
     let whole = read(DHCP);
     std::fs::write(&cut, &whole[..whole.len() - 5]).expect("a file");
@@ -134,13 +158,18 @@ fn files_that_are_none_are_told_and_harm_nobody() {
     let output = server.ask(&["replay", garbage.to_str().expect("text")]);
     assert_eq!(output.status.code(), Some(1));
     let line = String::from_utf8(output.stderr).expect("text");
-    assert!(line.contains("garbage.pcap") && line.contains("accepted are pcap, pcapng"), "{line}");
+    assert!(
+        line.contains("garbage.pcap") && line.contains("accepted are pcap, pcapng"),
+        "{line}"
+    );
 
     let output = server.ask(&["replay", cut.to_str().expect("text")]);
     assert_eq!(output.status.code(), Some(1));
     let line = String::from_utf8(output.stderr).expect("text");
     assert!(line.contains("cut off in the middle of packet 26"), "{line}");
-    eventually("the packets before the cut", || (received(&server) >= DHCP_PACKETS - 1).then_some(()));
+    eventually("the packets before the cut", || {
+        (received(&server) >= DHCP_PACKETS - 1).then_some(())
+    });
 
     server.replay(&[DHCP]);
     let nowhere = server.ask(&["replay", "--to", "127.0.0.1:1", &path(DHCP)]);
@@ -157,7 +186,9 @@ fn ten_streams_one_broken_one_staying() {
     // One that sends a file and stays: its packets are there although it has not ended.
     let mut staying = TcpStream::connect(address).expect("it listens");
     staying.write_all(&file).expect("it reads");
-    eventually("the first file", || (received(&server) == DHCP_PACKETS).then_some(()));
+    eventually("the first file", || {
+        (received(&server) == DHCP_PACKETS).then_some(())
+    });
 
     // One that talks nonsense: closed, and told in the log.
     let mut broken = TcpStream::connect(address).expect("it listens");
@@ -172,7 +203,9 @@ fn ten_streams_one_broken_one_staying() {
             scope.spawn(|| {
                 let mut stream = TcpStream::connect(address).expect("it listens");
                 // In small pieces, so that they take turns.
-                file.chunks(100).try_for_each(|piece| stream.write_all(piece)).expect("it reads");
+                file.chunks(100)
+                    .try_for_each(|piece| stream.write_all(piece))
+                    .expect("it reads");
                 stream.shutdown(Shutdown::Write).expect("still open");
                 let _ = stream.read_to_end(&mut Vec::new());
             });
@@ -182,11 +215,16 @@ fn ten_streams_one_broken_one_staying() {
 
     // The one that stayed goes on: a second file on the same connection.
     staying.write_all(&file).expect("it reads");
-    eventually("the second file", || (received(&server) == 12 * DHCP_PACKETS).then_some(()));
+    eventually("the second file", || {
+        (received(&server) == 12 * DHCP_PACKETS).then_some(())
+    });
 
     let (status, log) = server.terminate();
     assert!(status.success());
-    assert!(log.contains("accepted are pcap, pcapng"), "the log says why it was closed: {log}");
+    assert!(
+        log.contains("accepted are pcap, pcapng"),
+        "the log says why it was closed: {log}"
+    );
 }
 
 #[test]
@@ -197,12 +235,28 @@ fn upload_keeps_the_files_times() {
     assert!(said.contains("was successfully imported"), "{said}");
     let flows = server.query("G.Flows().Has('Application', 'DHCPv4')");
     let first = flows.as_array().and_then(|flows| flows.first()).expect("a flow");
-    let recorded = dump(&read(DHCP)).first().and_then(|line| line.split('.').next()?.parse::<i64>().ok());
+    let recorded = dump(&read(DHCP))
+        .first()
+        .and_then(|line| line.split('.').next()?.parse::<i64>().ok());
     let start = first["Start"].as_i64().expect("ms") / 1000;
-    assert!(start - recorded.expect("a time") < 60, "flows lie in the recording's time: {first}");
+    assert!(
+        start - recorded.expect("a time") < 60,
+        "flows lie in the recording's time: {first}"
+    );
 
     let mut curl = Command::new("curl");
-    curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "nonsense"]);
-    let output = curl.arg(format!("http://{}/api/pcap", server.http)).stdin(Stdio::null()).output();
+    curl.args([
+        "-s",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "--data-binary",
+        "nonsense",
+    ]);
+    let output = curl
+        .arg(format!("http://{}/api/pcap", server.http))
+        .stdin(Stdio::null())
+        .output();
     assert_eq!(String::from_utf8_lossy(&output.expect("curl runs").stdout), "400");
 }

@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The binary under test.
-pub const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
+pub(crate) const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
 
 /// How long a test waits for what must happen: far longer than it takes, so that a busy machine does
 /// not fail a test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A file of `fixtures/`.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// A command without the variables and files of whoever runs the test.
-pub fn clean(program: &str) -> Command {
+pub(crate) fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
@@ -30,20 +30,25 @@ pub fn clean(program: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("XDG_CONFIG_HOME", "/nonexistent").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
     command
 }
 
 /// The binary, in a network namespace if one is named.
 fn inside(namespace: Option<&str>) -> Command {
-    let Some(namespace) = namespace else { return clean(FLOWTAP) };
+    let Some(namespace) = namespace else {
+        return clean(FLOWTAP);
+    };
     let mut command = clean("ip");
     command.args(["netns", "exec", namespace, FLOWTAP]);
     command
 }
 
 /// Waits until `ready` gives a value.
-pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = ready() {
@@ -55,8 +60,10 @@ pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Says how to get a program that a test can't do without.
-pub fn need(program: &str, package: &str) {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+pub(crate) fn need(program: &str, package: &str) {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output();
     assert!(
         found.is_ok_and(|output| output.status.success()),
         "no {program}: apt-get install -y --no-install-recommends {package}"
@@ -64,43 +71,56 @@ pub fn need(program: &str, package: &str) {
 }
 
 /// A running `flowtap up`.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     namespace: Option<String>,
     stdout: Receiver<String>,
     stderr: Option<std::thread::JoinHandle<String>>,
-    pub http: SocketAddr,
-    pub sflow: SocketAddr,
-    pub pcap_socket: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) sflow: SocketAddr,
+    pub(crate) pcap_socket: SocketAddr,
 }
 
 impl Server {
     /// Starts one that stores in `data`, and waits until it says where it listens.
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, &[])
     }
 
     /// The same with further arguments.
-    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
         let mut command = inside(None);
-        command.args(["up", "--listen=127.0.0.1:0", "--sflow=127.0.0.1:0", "--pcap-socket=127.0.0.1:0", "--data-dir"]);
+        command.args([
+            "up",
+            "--listen=127.0.0.1:0",
+            "--sflow=127.0.0.1:0",
+            "--pcap-socket=127.0.0.1:0",
+            "--data-dir",
+        ]);
         command.arg(data).args(arguments);
         Self::spawn(command, None)
     }
 
     /// Starts one in a network namespace, on the default ports.
-    pub fn start_in(namespace: &str, data: &Path) -> Self {
+    pub(crate) fn start_in(namespace: &str, data: &Path) -> Self {
         let mut command = inside(Some(namespace));
         command.args(["up", "--data-dir"]).arg(data);
         Self::spawn(command, Some(namespace.to_owned()))
     }
 
     fn spawn(mut command: Command, namespace: Option<String>) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let (lines, stdout) = mpsc::channel();
         let pipe = BufReader::new(child.stdout.take().expect("piped"));
-        std::thread::spawn(move || pipe.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        std::thread::spawn(move || {
+            pipe.lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| lines.send(line))
+        });
         let mut pipe = child.stderr.take().expect("piped");
         let stderr = std::thread::spawn(move || {
             let mut text = String::new();
@@ -108,8 +128,15 @@ impl Server {
             text
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server =
-            Self { child, namespace, stdout, stderr: Some(stderr), http: nowhere, sflow: nowhere, pcap_socket: nowhere };
+        let mut server = Self {
+            child,
+            namespace,
+            stdout,
+            stderr: Some(stderr),
+            http: nowhere,
+            sflow: nowhere,
+            pcap_socket: nowhere,
+        };
         server.http = server.address_after("HTTP");
         server.sflow = server.address_after("sFlow");
         server.pcap_socket = server.address_after("pcap socket");
@@ -129,61 +156,72 @@ impl Server {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks it to stop, and returns its status and its log.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -TERM works");
-        let status = eventually("the end after SIGTERM", || self.child.try_wait().expect("a child of ours"));
+        let status = eventually("the end after SIGTERM", || {
+            self.child.try_wait().expect("a child of ours")
+        });
         (status, self.end_and_read_log())
     }
 
     /// Ends it as a crash does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.end_and_read_log();
     }
 
     fn end_and_read_log(&mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        self.stderr
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
     }
 
     /// Runs `flowtap ARGUMENTS` against it.
-    pub fn ask(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
         let mut command = inside(self.namespace.as_deref());
-        command.args(arguments).env("FLOWTAP_ANALYZER", self.http.to_string());
+        command
+            .args(arguments)
+            .env("FLOWTAP_ANALYZER", self.http.to_string());
         command.env("FLOWTAP_PCAP_SOCKET", self.pcap_socket.to_string());
         command.output().expect("the binary runs")
     }
 
     /// The same, which must succeed; its stdout.
-    pub fn text(&self, arguments: &[&str]) -> String {
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text")
     }
 
     /// The answer to a Gremlin query.
-    pub fn query(&self, gremlin: &str) -> Value {
+    pub(crate) fn query(&self, gremlin: &str) -> Value {
         serde_json::from_str(&self.text(&["query", gremlin])).expect("JSON")
     }
 
     /// The number that a Gremlin query answers.
-    pub fn count(&self, gremlin: &str) -> u64 {
-        self.query(gremlin).as_u64().unwrap_or_else(|| panic!("`{gremlin}` answers no number"))
+    pub(crate) fn count(&self, gremlin: &str) -> u64 {
+        self.query(gremlin)
+            .as_u64()
+            .unwrap_or_else(|| panic!("`{gremlin}` answers no number"))
     }
 
     /// `/api/status`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.text(&["status"])).expect("JSON")
     }
 
     /// The ledger of the first capture of a type.
-    pub fn ledger(&self, capture_type: &str) -> Value {
+    pub(crate) fn ledger(&self, capture_type: &str) -> Value {
         let captures: Value = serde_json::from_str(&self.text(&["capture", "list"])).expect("JSON");
         let captures = captures.as_object().expect("captures by id");
         let capture = captures.values().find(|capture| capture["Type"] == capture_type);
@@ -191,7 +229,7 @@ impl Server {
     }
 
     /// Replays fixtures, and waits until they are taken.
-    pub fn replay(&self, fixtures: &[&str]) {
+    pub(crate) fn replay(&self, fixtures: &[&str]) {
         let mut arguments = vec!["replay".to_owned()];
         arguments.extend(fixtures.iter().map(|name| fixture(name).display().to_string()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -199,12 +237,16 @@ impl Server {
     }
 
     /// `GET path`: status and body.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.http).expect("it listens");
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.http).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status line");
         let (_, body) = answer.split_once("\r\n\r\n").expect("headers end");
         (status, body.to_owned())
     }
@@ -220,7 +262,7 @@ impl Drop for Server {
 }
 
 /// Pipes `input` into a program and returns what it printed.
-pub fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> String {
+pub(crate) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -232,7 +274,14 @@ pub fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> String {
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("the writer ends").expect("all of it is read");
-    assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
+    writer
+        .join()
+        .expect("the writer ends")
+        .expect("all of it is read");
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        output.status
+    );
     String::from_utf8(output.stdout).expect("text")
 }

@@ -50,7 +50,11 @@ fn udp_frame(flow: u32, direction: u8) -> Vec<u8> {
 fn stored(server: &Server) -> (u64, u64) {
     let status = server.status();
     let store = &status["Flowtap"]["Store"];
-    let number = |name: &str| store[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"));
+    let number = |name: &str| {
+        store[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name} in {status}"))
+    };
     (number("Flows"), number("RawPackets"))
 }
 
@@ -89,7 +93,9 @@ fn sigterm_in_the_middle_of_a_stream_loses_nothing_received() {
     let server = Server::start(data.path());
     let mut stream = TcpStream::connect(server.pcap_socket).expect("it listens");
     stream.write_all(&capture(0, 5000)).expect("it reads");
-    eventually("all packets", || (server.ledger("pcapsocket")["Kept"] == 10_000).then_some(()));
+    eventually("all packets", || {
+        (server.ledger("pcapsocket")["Kept"] == 10_000).then_some(())
+    });
     // The connection is still open, and nothing was flushed for its end.
     let (status, log) = server.terminate();
     assert!(status.success(), "{log}");
@@ -136,12 +142,24 @@ fn kill_in_the_middle_of_a_replay_loses_nothing_stored() {
 fn assert_stored(server: &Server, data: &Path, flows: u64, packets: u64, round: u32) {
     let (flows_now, packets_now) = stored(server);
     assert!(flows_now >= flows, "round {round}: {flows_now} flows of {flows}");
-    assert!(packets_now >= packets, "round {round}: {packets_now} packets of {packets}");
+    assert!(
+        packets_now >= packets,
+        "round {round}: {packets_now} packets of {packets}"
+    );
     assert!(server.count("G.Flows().Count()") >= flows, "round {round}");
     for entry in walk(data) {
-        let output = Command::new("sqlite3").arg("-readonly").arg(&entry).arg("PRAGMA integrity_check").output();
+        let output = Command::new("sqlite3")
+            .arg("-readonly")
+            .arg(&entry)
+            .arg("PRAGMA integrity_check")
+            .output();
         let output = output.expect("sqlite3 runs");
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ok", "round {round}: {}", entry.display());
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            "ok",
+            "round {round}: {}",
+            entry.display()
+        );
     }
 }
 
@@ -152,7 +170,10 @@ fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(walk(&path));
-        } else if path.extension().is_some_and(|extension| extension == "db" || extension == "sqlite") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "db" || extension == "sqlite")
+        {
             found.push(path);
         }
     }
