@@ -1,0 +1,230 @@
+//! Writing into one segment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use flowtap_flow::flow::{FinishType, Flow, FlowMetric};
+use flowtap_flow::query::FlowUpdate;
+use flowtap_flow::packet::RawPacket;
+use rusqlite::{CachedStatement, Connection, params};
+
+use super::dictionary::{Dictionary, Slot};
+use super::row::{self, TextIds};
+use super::segment::{Segment, Totals};
+use super::zone::{Kind, Zones};
+use super::{raw, schema};
+use crate::error::StoreError;
+
+/// The segment being written: its connection, and what is remembered between batches.
+///
+/// After an error it no longer knows what the file holds: drop it and [`SegmentWriter::open`] anew.
+#[derive(Debug)]
+pub(super) struct SegmentWriter {
+    pub(super) segment: Arc<Segment>,
+    connection: Connection,
+    memory: Memory,
+}
+
+/// What is remembered between batches.
+#[derive(Debug)]
+struct Memory {
+    dictionary: Dictionary,
+    /// UUIDs of unfinished flows of this segment, with their rows: 24 bytes each.
+    open_flows: HashMap<u64, i64, RandomState>,
+    open_flows_limit: usize,
+    last_flow: i64,
+    last_metric: i64,
+    flow_zones: Zones,
+    metric_zones: Zones,
+    totals: Totals,
+    chunk: Vec<u8>,
+}
+
+impl SegmentWriter {
+    /// Opens or makes the segment's file. Flows that an earlier process left unfinished get new rows
+    /// when they go on, and readers take the newest.
+    pub(super) fn open(segment: Arc<Segment>, open_flows_limit: usize) -> Result<Self, StoreError> {
+        let connection = schema::open(&segment.path, schema::SEGMENT)?;
+        let memory = Memory::load(&connection, open_flows_limit)
+            .map_err(|source| StoreError::database("read", &segment.path, source))?;
+        Ok(Self { segment, connection, memory })
+    }
+
+    /// Writes all of `batches`, or nothing.
+    pub(super) fn write(&mut self, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
+        self.memory
+            .write(&mut self.connection, batches)
+            .map_err(|source| StoreError::database("write", &self.segment.path, source))?;
+        self.segment.set_totals(self.memory.totals);
+        Ok(())
+    }
+
+    /// Lets the file have no more than `pages` pages from now on.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        let sql = "max_page_count";
+        self.connection.pragma_update_and_check(None, sql, pages, |row| row.get::<_, i64>(0)).unwrap();
+    }
+}
+
+impl Memory {
+    fn load(connection: &Connection, open_flows_limit: usize) -> rusqlite::Result<Self> {
+        let last = |table: &str| {
+            let sql = format!("SELECT ifnull(max(id), 0) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0))
+        };
+        Ok(Self {
+            dictionary: Dictionary::load(connection)?,
+            open_flows: HashMap::default(),
+            open_flows_limit,
+            last_flow: last("flow")?,
+            last_metric: last("metric")?,
+            flow_zones: Zones::load(connection, Kind::Flow)?,
+            metric_zones: Zones::load(connection, Kind::Metric)?,
+            totals: Totals::load(connection)?,
+            chunk: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, connection: &mut Connection, batches: &[&[FlowUpdate]]) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        {
+            let mut statements = Statements::prepare(&transaction)?;
+            for update in batches.iter().copied().flatten() {
+                self.write_update(&mut statements, update)?;
+            }
+        }
+        self.flow_zones.save(&transaction)?;
+        self.metric_zones.save(&transaction)?;
+        self.totals.range = self.flow_zones.range();
+        self.totals.save(&transaction)?;
+        transaction.commit()
+    }
+
+    fn write_update(&mut self, statements: &mut Statements<'_>, update: &FlowUpdate) -> rusqlite::Result<()> {
+        let flow = &update.flow;
+        let finished = flow.finish_type != FinishType::NotFinished;
+        let whole = update.first && finished && update.interval == flow.metric;
+        let id = self.flow_row(statements, update, finished)?;
+        let texts = self.text_ids(statements, flow)?;
+        row::bind(&mut statements.flow, id, flow, texts, whole)?;
+        statements.flow.raw_execute()?;
+        self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
+        if !whole {
+            self.write_metric(statements, id, &update.interval)?;
+        }
+        self.write_packets(statements, id, &update.packets)?;
+        self.totals.updates += 1;
+        Ok(())
+    }
+
+    /// The row for this update: a new one, or the one that the flow has in this segment.
+    fn flow_row(
+        &mut self,
+        statements: &mut Statements<'_>,
+        update: &FlowUpdate,
+        finished: bool,
+    ) -> rusqlite::Result<i64> {
+        let uuid = update.flow.uuid.0;
+        // Most flows are short: first and last word at once. They never enter the map.
+        if !(update.first && finished) {
+            let known = if finished {
+                self.open_flows.remove(&uuid)
+            } else {
+                self.open_flows.get(&uuid).copied()
+            };
+            if let Some(id) = known {
+                return Ok(id);
+            }
+        }
+        self.last_flow += 1;
+        let id = self.last_flow;
+        if update.first {
+            self.totals.flows += 1;
+        } else {
+            statements.continued.execute([id, uuid.cast_signed()])?;
+        }
+        // A flow that finds the map full gets a new row with each update: more bytes, same answers.
+        if !finished && self.open_flows.len() < self.open_flows_limit {
+            self.open_flows.insert(uuid, id);
+        }
+        Ok(id)
+    }
+
+    fn text_ids(&mut self, statements: &mut Statements<'_>, flow: &Flow) -> rusqlite::Result<TextIds> {
+        let mut id = |slot, text| self.dictionary.id(slot, text, &mut statements.dictionary);
+        Ok(TextIds {
+            application: id(Slot::Application, &flow.application)?,
+            layers: id(Slot::Layers, &flow.layers_path)?,
+            node: id(Slot::Node, &flow.node_tid)?,
+            capture: id(Slot::Capture, &flow.capture_id)?,
+        })
+    }
+
+    fn write_metric(
+        &mut self,
+        statements: &mut Statements<'_>,
+        flow: i64,
+        interval: &FlowMetric,
+    ) -> rusqlite::Result<()> {
+        if interval.ab_packets == 0 && interval.ba_packets == 0 {
+            return Ok(());
+        }
+        self.last_metric += 1;
+        let (start, last) = (interval.start.nanos(), interval.last.nanos());
+        statements.metric.execute([
+            self.last_metric,
+            flow,
+            start,
+            last,
+            interval.ab_packets.cast_signed(),
+            interval.ab_bytes.cast_signed(),
+            interval.ba_packets.cast_signed(),
+            interval.ba_bytes.cast_signed(),
+            interval.rtt.cast_signed(),
+        ])?;
+        self.metric_zones.cover(self.last_metric, start, last);
+        Ok(())
+    }
+
+    fn write_packets(
+        &mut self,
+        statements: &mut Statements<'_>,
+        flow: i64,
+        packets: &[RawPacket],
+    ) -> rusqlite::Result<()> {
+        let mut rest = packets;
+        while let Some(first) = rest.first() {
+            let key = raw::key(flow, first.index);
+            rest = raw::encode(rest, &mut self.chunk);
+            statements.raw.execute(params![key, &self.chunk])?;
+        }
+        self.totals.raw_packets += packets.len() as u64;
+        self.totals.raw_bytes += packets.iter().map(|p| p.data.len() as u64).sum::<u64>();
+        Ok(())
+    }
+}
+
+/// Prepared once a connection, taken once a batch.
+struct Statements<'c> {
+    flow: CachedStatement<'c>,
+    continued: CachedStatement<'c>,
+    metric: CachedStatement<'c>,
+    raw: CachedStatement<'c>,
+    dictionary: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            flow: connection.prepare_cached(row::REPLACE)?,
+            continued: connection.prepare_cached("INSERT INTO continued VALUES (?1, ?2)")?,
+            metric: connection
+                .prepare_cached("INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
+            // A packet index that comes twice is the same packet sent again.
+            raw: connection.prepare_cached("INSERT OR REPLACE INTO raw VALUES (?1, ?2)")?,
+            dictionary: Dictionary::insert_statement(connection)?,
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! The bounded queue of batches on their way to the store.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use flowtap_flow::packet::RawPacket;
+use flowtap_flow::query::FlowUpdate;
+
+use super::{WriterOptions, WriterStats};
+use crate::error::StoreError;
+
+/// Updates in one transaction at most, if batches are small: two commits' worth.
+const COMMIT_FACTOR: usize = 2;
+
+/// Batches sent and not yet durable, oldest first; readers look at them here. `send` blocks while
+/// it is full by number or by bytes (see [`WriterOptions`]); a batch larger than the bounds is let in
+/// when the queue is empty.
+#[derive(Debug)]
+pub(super) struct Queue {
+    options: WriterOptions,
+    state: Mutex<State>,
+    /// For the writing thread: there is something to do.
+    work: Condvar,
+    /// For senders and those who flush: something was stored, or nothing will be any more.
+    progress: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Queued>,
+    updates: usize,
+    bytes: usize,
+    /// Batches ever sent, and ever stored.
+    sent: u64,
+    stored: u64,
+    /// Somebody waits for `stored` to reach this: no use in waiting for a fuller batch.
+    flush_to: u64,
+    /// No more batches are taken; the thread ends at this instant, or once the queue is empty.
+    closed: Option<Instant>,
+    ended: bool,
+    error: Option<String>,
+    retention_error: Option<String>,
+    refused_updates: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    updates: Arc<Vec<FlowUpdate>>,
+    bytes: usize,
+    since: Instant,
+}
+
+/// Every state is whole whenever the lock is free, so a panic elsewhere does no harm to it.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Queue {
+    pub(super) fn new(options: WriterOptions) -> Self {
+        Self { options, state: Mutex::default(), work: Condvar::new(), progress: Condvar::new() }
+    }
+
+    pub(super) fn options(&self) -> &WriterOptions {
+        &self.options
+    }
+
+    /// Takes a batch, waiting while there is no room.
+    pub(super) fn send(&self, batch: Vec<FlowUpdate>) {
+        if batch.is_empty() {
+            return;
+        }
+        let bytes = batch.iter().map(cost).sum();
+        let mut state = locked(&self.state);
+        while !state.batches.is_empty() && !state.is_closed() && !self.has_room(&state, batch.len(), bytes) {
+            state = wait(&self.progress, state);
+        }
+        if state.is_closed() {
+            state.refused_updates += batch.len() as u64;
+            return;
+        }
+        state.sent += 1;
+        state.updates += batch.len();
+        state.bytes += bytes;
+        state.batches.push_back(Queued { updates: Arc::new(batch), bytes, since: Instant::now() });
+        // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
+        if state.batches.len() == 1 || state.updates >= self.options.commit_updates {
+            self.work.notify_one();
+        }
+    }
+
+    fn has_room(&self, state: &State, updates: usize, bytes: usize) -> bool {
+        state.updates + updates <= self.options.queue_updates && state.bytes + bytes <= self.options.queue_bytes
+    }
+
+    /// For the writing thread: waits until a commit is due and lends its batches, or `None` once
+    /// there is nothing left to do. Empty when only the time for retention has come.
+    pub(super) fn next(&self) -> Option<Vec<Arc<Vec<FlowUpdate>>>> {
+        let idle_until = Instant::now() + self.options.retention_interval;
+        let mut state = locked(&self.state);
+        loop {
+            let now = Instant::now();
+            if state.closed.is_some_and(|deadline| state.batches.is_empty() || now >= deadline) {
+                return None;
+            }
+            let due = match state.batches.front() {
+                None => idle_until,
+                Some(_) if state.is_closed() || state.flush_to > state.stored => now,
+                Some(_) if state.updates >= self.options.commit_updates => now,
+                Some(oldest) => oldest.since + self.options.commit_interval,
+            };
+            if due <= now {
+                return Some(state.front(self.options.commit_updates * COMMIT_FACTOR));
+            }
+            state = wait_until(&self.work, state, due);
+        }
+    }
+
+    /// The first `count` batches are durable.
+    pub(super) fn stored(&self, count: usize) {
+        let mut state = locked(&self.state);
+        for batch in state.batches.drain(..count).collect::<Vec<_>>() {
+            state.updates -= batch.updates.len();
+            state.bytes -= batch.bytes;
+            state.stored += 1;
+        }
+        state.error = None;
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// The store refused; true if it took the batch before that.
+    pub(super) fn refused(&self, error: &StoreError) -> bool {
+        locked(&self.state).error.replace(error.to_string()).is_none()
+    }
+
+    pub(super) fn retained(&self, error: Option<StoreError>) {
+        if let Some(error) = &error {
+            tracing::warn!(%error, "retention failed");
+        }
+        locked(&self.state).retention_error = error.map(|error| error.to_string());
+    }
+
+    /// For the writing thread: waits before the next attempt; false if there shall be none.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = locked(&self.state);
+        loop {
+            let now = Instant::now();
+            if state.closed.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            if now >= until {
+                return true;
+            }
+            let wake = state.closed.map_or(until, |deadline| deadline.min(until));
+            state = wait_until(&self.work, state, wake);
+        }
+    }
+
+    /// Waits until what was sent before is durable.
+    pub(super) fn flush(&self, deadline: Instant) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        let goal = state.sent;
+        state.flush_to = state.flush_to.max(goal);
+        self.work.notify_one();
+        while state.stored < goal {
+            if state.ended || Instant::now() >= deadline {
+                return Err(state.unfinished());
+            }
+            state = wait_until(&self.progress, state, deadline);
+        }
+        Ok(())
+    }
+
+    /// Takes no more batches. The thread goes on until the queue is empty, but not past `deadline`.
+    pub(super) fn close(&self, deadline: Instant) {
+        let mut state = locked(&self.state);
+        state.closed = Some(state.closed.map_or(deadline, |before| before.min(deadline)));
+        drop(state);
+        self.work.notify_all();
+        self.progress.notify_all();
+    }
+
+    /// Ends the thread's attempts now.
+    pub(super) fn abandon(&self) {
+        self.close(Instant::now());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        locked(&self.state).batches.is_empty()
+    }
+
+    pub(super) fn unfinished(&self) -> StoreError {
+        locked(&self.state).unfinished()
+    }
+
+    /// What is queued now, oldest first.
+    pub(super) fn pending(&self) -> Vec<Arc<Vec<FlowUpdate>>> {
+        locked(&self.state).front(usize::MAX)
+    }
+
+    pub(super) fn stats(&self) -> WriterStats {
+        let state = locked(&self.state);
+        WriterStats {
+            queued_updates: state.updates,
+            queued_bytes: state.bytes,
+            error: state.error.clone(),
+            retention_error: state.retention_error.clone(),
+            refused_updates: state.refused_updates,
+            ..WriterStats::default()
+        }
+    }
+
+    /// A guard that tells everybody when the writing thread ends, by return or by panic.
+    pub(super) fn ends_with_this(&self) -> Ended<'_> {
+        Ended(self)
+    }
+}
+
+impl State {
+    fn is_closed(&self) -> bool {
+        self.closed.is_some() || self.ended
+    }
+
+    /// Batches from the front: at least one, then as many as keep within `limit` updates.
+    fn front(&self, limit: usize) -> Vec<Arc<Vec<FlowUpdate>>> {
+        let mut updates = 0usize;
+        let fits = |batch: &&Queued| {
+            let first = updates == 0;
+            updates = updates.saturating_add(batch.updates.len());
+            first || updates <= limit
+        };
+        self.batches.iter().take_while(fits).map(|batch| Arc::clone(&batch.updates)).collect()
+    }
+
+    fn unfinished(&self) -> StoreError {
+        let reason = if self.ended { "the writing thread has ended" } else { "the time was too short" };
+        let reason = self.error.clone().unwrap_or_else(|| reason.to_owned());
+        StoreError::Unfinished { updates: self.updates, reason }
+    }
+}
+
+pub(super) struct Ended<'a>(&'a Queue);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.state).ended = true;
+        self.0.progress.notify_all();
+    }
+}
+
+/// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
+fn cost(update: &FlowUpdate) -> usize {
+    let packets = update.packets.iter().map(|packet| size_of::<RawPacket>() + packet.data.len());
+    size_of::<FlowUpdate>() + packets.sum::<usize>()
+}
+
+fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    condition.wait(state).unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_until<'a>(condition: &Condvar, state: MutexGuard<'a, State>, until: Instant) -> MutexGuard<'a, State> {
+    let time = until.saturating_duration_since(Instant::now());
+    condition.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+}
