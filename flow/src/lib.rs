@@ -5,6 +5,8 @@
 
 pub mod community_id;
 pub mod decode;
+mod defrag;
+mod extra_layers;
 pub mod filter;
 pub mod flow;
 pub mod id;

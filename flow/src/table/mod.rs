@@ -9,6 +9,7 @@
 
 mod evict;
 mod extra;
+mod fragments;
 mod map;
 mod point;
 mod raw;

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::decode::{DecodeOptions, Part, decode};
+use crate::defrag::Defragmenter;
 use crate::flow::{FinishType, FlowId};
-use crate::layers::{LayersPath, PathId};
+use crate::extra_layers;
+use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::DropReason;
 use crate::packet::{BATCH, Packet, Sink};
+use crate::point::ExtraLayers;
 use crate::query::FlowUpdate;
 use crate::timestamp::Timestamp;
 
@@ -23,9 +26,10 @@ const UPDATES: usize = 512;
 
 /// The sink of one reader at one capture point.
 pub(super) struct PointSink {
-    table: Arc<FlowTable>,
+    pub(super) table: Arc<FlowTable>,
     point: Arc<Point>,
-    decode: DecodeOptions,
+    pub(super) decode: DecodeOptions,
+    pub(super) defragmenter: Option<Defragmenter>,
     interval_nanos: i64,
     expire_nanos: i64,
     /// The update interval of the packet at hand: from, to.
@@ -44,6 +48,7 @@ impl PointSink {
         let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self {
             decode: DecodeOptions::new(point.number, point.options.layer_key_mode),
+            defragmenter: point.options.ip_defrag.then(Defragmenter::default),
             interval_nanos: nanos(table.options.update_interval).max(1),
             expire_nanos: nanos(table.options.expire_after),
             interval: (0, 0),
@@ -85,7 +90,7 @@ impl PointSink {
     }
 
     /// Finds or begins the flow of `part` and counts it there.
-    fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
+    pub(super) fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
         let table = Arc::clone(&self.table);
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
             let from = seen.at.div_euclid(self.interval_nanos).saturating_mul(self.interval_nanos);
@@ -132,6 +137,34 @@ impl PointSink {
         seen: &Seen,
     ) {
         state.apply(part, seen);
+        if self.point.options.extra_layers.0 != 0 && !part.reassembled {
+            self.extra_layers(state, part, packet);
+        }
+        self.keep_if_wanted(state, part, hash, packet);
+    }
+
+    fn extra_layers(&self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
+        let (wanted, read): (u32, fn(&[u8], &mut _)) = match part.path.last() {
+            Some(Layer::Dns) => (ExtraLayers::DNS, extra_layers::dns),
+            Some(Layer::Dhcpv4) => (ExtraLayers::DHCPV4, extra_layers::dhcpv4),
+            Some(Layer::Vrrp) => (ExtraLayers::VRRP, extra_layers::vrrp),
+            _ => return,
+        };
+        if self.point.options.extra_layers.wants(wanted) {
+            let payload = packet.data.get(part.payload.0 as usize..part.payload.1 as usize);
+            // Over TCP a DNS message has its length before it (RFC 1035 §4.2.2).
+            let skip = if part.tcp.present { 2 } else { 0 };
+            read(payload.and_then(|payload| payload.get(skip..)).unwrap_or_default(), &mut state.rare_mut().layers);
+        }
+    }
+
+    pub(super) fn keep_if_wanted(
+        &mut self,
+        state: &mut FlowState,
+        part: &Part,
+        hash: KeyHash,
+        packet: &Packet<'_>,
+    ) {
         if state.raw_kept < self.point.options.raw_packet_limit && packet.captured && !part.reassembled {
             self.keep(state, part, hash, packet);
         }
@@ -192,6 +225,9 @@ impl Sink for PointSink {
             }
             let at = packet.timestamp.nanos();
             newest = newest.max(at);
+            if part.fragment.is_some() && self.defragment(part, packet) {
+                continue;
+            }
             let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
             parent = self.account(part, *hash, packet, &Seen { at, packets: 1, bytes, sampling_rate });
         }
@@ -206,6 +242,9 @@ impl Sink for PointSink {
             ledger.raw(std::mem::take(&mut self.raw_kept), std::mem::take(&mut self.raw_over_budget));
         }
         self.point.advance(Timestamp::from_nanos(newest));
+        if self.defragmenter.as_ref().is_some_and(|defragmenter| !defragmenter.is_empty()) {
+            self.give_up_fragments(Timestamp::from_nanos(newest));
+        }
         self.parts = parts;
         self.hashes = hashes;
         if self.out.len() >= UPDATES / 2 {
@@ -220,6 +259,7 @@ impl Sink for PointSink {
 
 impl Drop for PointSink {
     fn drop(&mut self) {
+        self.give_up_fragments(Timestamp::MAX);
         self.send();
     }
 }

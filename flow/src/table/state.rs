@@ -211,6 +211,13 @@ impl FlowState {
         }
     }
 
+    /// Notes that the packet just counted was complete only at `at`, with its last fragment: from
+    /// there its round-trip time is measured.
+    pub(super) fn complete(&mut self, part: &Part, at: i64) {
+        self.last = self.last.max(at);
+        self.probe(part.probe, part.swapped == self.is(A_IS_SECOND), at);
+    }
+
     fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
         let sampling = self.rare_mut().sampling.get_or_insert_with(Sampling::default);
         sampling.rate = rate;
