@@ -19,3 +19,4 @@ pub mod point;
 pub mod query;
 pub mod table;
 pub mod timestamp;
+pub mod union;

@@ -139,6 +139,24 @@ pub trait FlowReader: Send + Sync {
     fn flows(&self, query: &FlowQuery, cancel: &Cancel, visit: &mut FlowVisitor<'_>)
     -> Result<(), ReadError>;
 
+    /// Visits the UUID of each flow with a packet in `time`, whatever else it looks like. Who merges
+    /// readers asks this: a version that the query does not want still outdates one that it does.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    fn uuids(
+        &self,
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut dyn FnMut(FlowId),
+    ) -> Result<(), ReadError> {
+        let every = FlowQuery { time, filter: FlowFilter::All };
+        self.flows(&every, cancel, &mut |flow| {
+            visit(flow.uuid);
+            ControlFlow::Continue(())
+        })
+    }
+
     /// Visits the raw packets of `flows` (pairs of UUID and the flow's time range, which tells a
     /// store where to look) whose time lies in `time`, in no particular order.
     ///
