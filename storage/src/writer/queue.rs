@@ -14,8 +14,9 @@ use crate::error::StoreError;
 const COMMIT_FACTOR: usize = 2;
 
 /// Batches sent and not yet durable, oldest first; readers look at them here. `send` blocks while
-/// it is full by number or by bytes (see [`WriterOptions`]); a batch larger than the bounds is let in
-/// when the queue is empty.
+/// it holds more than its bounds by number or by bytes (see [`WriterOptions`]). The batch that goes
+/// over them is let in first, for it has left the flow table and must not be invisible while its
+/// sender waits: the queue holds its bounds and one batch per sender.
 #[derive(Debug)]
 pub(super) struct Queue {
     options: WriterOptions,
@@ -65,16 +66,13 @@ impl Queue {
         &self.options
     }
 
-    /// Takes a batch, waiting while there is no room.
+    /// Takes a batch, then waits while there is more than the bounds allow.
     pub(super) fn send(&self, batch: Vec<FlowUpdate>) {
         if batch.is_empty() {
             return;
         }
         let bytes = batch.iter().map(cost).sum();
         let mut state = locked(&self.state);
-        while !state.batches.is_empty() && !state.is_closed() && !self.has_room(&state, batch.len(), bytes) {
-            state = wait(&self.progress, state);
-        }
         if state.is_closed() {
             state.refused_updates += batch.len() as u64;
             return;
@@ -87,10 +85,13 @@ impl Queue {
         if state.batches.len() == 1 || state.updates >= self.options.commit_updates {
             self.work.notify_one();
         }
+        while self.is_full(&state) && !state.is_closed() {
+            state = wait(&self.progress, state);
+        }
     }
 
-    fn has_room(&self, state: &State, updates: usize, bytes: usize) -> bool {
-        state.updates + updates <= self.options.queue_updates && state.bytes + bytes <= self.options.queue_bytes
+    fn is_full(&self, state: &State) -> bool {
+        state.updates > self.options.queue_updates || state.bytes > self.options.queue_bytes
     }
 
     /// For the writing thread: waits until a commit is due and lends its batches, or `None` once
