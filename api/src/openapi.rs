@@ -37,3 +37,36 @@ use crate::{ops, server, skydive, v1};
     )
 )]
 pub(crate) struct Document;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_in_the_document() {
+        let routes: BTreeSet<String> = server::routes()
+            .into_iter()
+            .map(|(path, _)| path.to_owned())
+            .collect();
+        let described: BTreeSet<String> = Document::openapi().paths.paths.into_keys().collect();
+        assert_eq!(routes, described);
+    }
+
+    /// `FLOWTAP_UPDATE_OPENAPI=1 cargo test -p flowtap-api` writes the copy anew.
+    #[test]
+    fn the_committed_copy_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+        let current = Document::openapi().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("FLOWTAP_UPDATE_OPENAPI").is_some() {
+            std::fs::write(&path, &current).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == current,
+            "api/openapi.json is out of date: run FLOWTAP_UPDATE_OPENAPI=1 cargo test -p flowtap-api"
+        );
+    }
+}

@@ -61,7 +61,6 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
 }
 
 /// The whole HTTP interface of an analyzer.
-#[must_use]
 pub fn router(services: Services) -> Router {
     let app = Arc::new(App {
         runner: Runner::new(&services.limits),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::{HeaderName, header};
 use flowtap_capture::Capture;
 
 use crate::failure::{Code, Failure, PlainFailure};
@@ -50,8 +51,10 @@ pub(crate) async fn get(
 }
 
 /// Creating and deleting captures.
-pub(crate) async fn not_yet() -> PlainFailure {
+pub(crate) async fn not_yet() -> ([(HeaderName, &'static str); 1], PlainFailure) {
     let detail = "captures cannot be created, changed or deleted over HTTP in this version; the standing \
                   inputs are set by flowtap's options and configuration";
-    PlainFailure(Failure::new(Code::MethodNotAllowed, detail, ""))
+    let failure = PlainFailure(Failure::new(Code::MethodNotAllowed, detail, ""));
+    // RFC 9110 §15.5.6: a 405 says what is allowed.
+    ([(header::ALLOW, "GET,HEAD")], failure)
 }

@@ -22,7 +22,7 @@ use super::params::{self, DEFAULT_LIMIT, MAX_LIMIT, SelectParams, Selection};
 use super::{accepts, with_cursor};
 use crate::body;
 use crate::failure::{Code, Failure, ProblemFailure};
-use crate::page::{Page, PageBuilder, PageLimit};
+use crate::page::{Order, Page, PageBuilder, PageLimit};
 use crate::server::App;
 use crate::wire::{PCAP_MEDIA_TYPE, PacketDocument, PacketPage, Problem};
 
@@ -161,8 +161,8 @@ pub(crate) async fn list(
             let next = page.next.map(|key| cursor::write(order, &key));
             let content = match format {
                 PacketFormat::Json => Content::Json(page.items),
-                PacketFormat::Pcap => Content::File(to_pcap(&packets_of(page.items), resolution)?),
-                PacketFormat::Pcapng => Content::File(to_pcapng(&packets_of(page.items))?),
+                PacketFormat::Pcap => Content::File(to_pcap(&packets_of(page.items, order), resolution)?),
+                PacketFormat::Pcapng => Content::File(to_pcapng(&packets_of(page.items, order))?),
             };
             Ok::<_, Failure>((content, page.bytes, next))
         })
@@ -194,8 +194,14 @@ pub(crate) async fn list(
     Ok(with_cursor(response, next))
 }
 
-fn packets_of(items: Vec<(FlowId, RawPacket)>) -> Vec<RawPacket> {
-    items.into_iter().map(|(_, packet)| packet).collect()
+/// For a capture file, which runs forward in time: `desc` asks for the newest page, not for a file
+/// that runs backwards.
+fn packets_of(items: Vec<(FlowId, RawPacket)>, order: Order) -> Vec<RawPacket> {
+    let mut packets: Vec<RawPacket> = items.into_iter().map(|(_, packet)| packet).collect();
+    if order == Order::Descending {
+        packets.reverse();
+    }
+    packets
 }
 
 fn document(flow: FlowId, packet: &RawPacket) -> PacketDocument {

@@ -26,17 +26,16 @@ pub(crate) fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn epoch(text: &str) -> Option<Timestamp> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let number = digits(whole, 1..=18)?;
-    if decimals.is_empty() {
-        let past = number > LARGEST_SECONDS;
-        return Some(if past {
-            Timestamp::from_millis(number)
-        } else {
-            Timestamp::from_secs(number)
-        });
+    if let Some((whole, decimals)) = text.split_once('.') {
+        return Some(Timestamp::from_secs(digits(whole, 1..=18)?).plus(fraction(decimals)?));
     }
-    Some(Timestamp::from_secs(number).plus(fraction(decimals)?))
+    let number = digits(text, 1..=18)?;
+    let is_millis = number > LARGEST_SECONDS;
+    Some(if is_millis {
+        Timestamp::from_millis(number)
+    } else {
+        Timestamp::from_secs(number)
+    })
 }
 
 /// A number and a unit, repeated: `1h30m`, `1.5s`. Go's units, and `d` and `w`.

@@ -1,0 +1,15 @@
+//! The HTTP interface from outside: every route, every form of answer and error, over fakes of the
+//! crates behind it.
+
+mod captures;
+mod client;
+mod common;
+mod flows;
+mod limits;
+mod ops;
+mod packets;
+mod shell;
+#[path = "../../src/testing.rs"]
+mod testing;
+mod topology;
+mod upload;
