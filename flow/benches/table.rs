@@ -1,0 +1,90 @@
+//! Packets to flows: decoding and the flow table together, as a reader's thread runs them. What leaves
+//! the table is thrown away.
+
+mod traffic;
+
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use flowtap_flow::ledger::Ledger;
+use flowtap_flow::packet::{BATCH, Packet};
+use flowtap_flow::point::PointOptions;
+use flowtap_flow::query::{FlowUpdate, UpdateSink};
+use flowtap_flow::table::{FlowTable, TableOptions};
+
+use traffic::{PACKETS, Traffic};
+
+struct Nowhere;
+
+impl UpdateSink for Nowhere {
+    fn send(&self, batch: Vec<FlowUpdate>) {
+        drop(batch);
+    }
+}
+
+/// A table and what its reader keeps of each flow.
+#[derive(Clone, Copy)]
+struct Setup {
+    max_flows: usize,
+    raw_packet_limit: u32,
+}
+
+impl Setup {
+    fn table(&self) -> Arc<FlowTable> {
+        let options = TableOptions { max_flows: self.max_flows, ..TableOptions::default() };
+        FlowTable::new(options, Arc::new(Nowhere))
+    }
+
+    fn fill(&self, table: &Arc<FlowTable>, packets: &[Packet<'_>]) {
+        // A file can wait: kept packets go to the store when their budget is used up.
+        let options =
+            PointOptions { raw_packet_limit: self.raw_packet_limit, can_wait: true, ..PointOptions::default() };
+        let mut sink = table.points(options, Arc::new(Ledger::default())).open("");
+        for batch in packets.chunks(BATCH) {
+            sink.packets(batch);
+        }
+    }
+}
+
+fn benchmarks(criterion: &mut Criterion) {
+    let roomy = PACKETS as usize;
+    let full = TableOptions::default().max_flows / 4;
+    let traffics = [("mix", Traffic::mix()), ("small", Traffic::small()), ("churn", Traffic::churn())];
+    let setups = [
+        // Into an empty table that holds everything.
+        ("fresh", Setup { max_flows: roomy, raw_packet_limit: 0 }),
+        // Five packets of each flow are kept.
+        ("keep 5", Setup { max_flows: roomy, raw_packet_limit: 5 }),
+        // Churn only: every new flow drives an old one out.
+        ("full", Setup { max_flows: full, raw_packet_limit: 0 }),
+    ];
+    let mut group = criterion.benchmark_group("table");
+    group.sample_size(10);
+    for (name, traffic) in &traffics {
+        let packets = traffic.packets();
+        group.throughput(Throughput::Elements(packets.len() as u64));
+        for (how, setup) in setups.iter().filter(|(how, _)| *how != "full" || *name == "churn") {
+            group.bench_function(format!("{name}/{how}"), |bencher| {
+                let run = |table: Arc<FlowTable>| {
+                    setup.fill(&table, &packets);
+                    // Returned, so that taking the table down is not measured.
+                    table
+                };
+                bencher.iter_batched(|| setup.table(), run, BatchSize::PerIteration);
+            });
+        }
+    }
+    // The same packets again: all flows are known, nothing grows.
+    for (name, traffic) in traffics.iter().filter(|(name, _)| *name == "small") {
+        let packets = traffic.packets();
+        let setup = Setup { max_flows: roomy, raw_packet_limit: 0 };
+        let table = setup.table();
+        setup.fill(&table, &packets);
+        group.throughput(Throughput::Elements(packets.len() as u64));
+        group.bench_function(format!("{name}/steady"), |bencher| bencher.iter(|| setup.fill(&table, &packets)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, benchmarks);
+criterion_main!(benches);
