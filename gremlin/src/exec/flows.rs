@@ -222,13 +222,9 @@ fn dedup_key(fields: &[FlowField], flow: &Flow) -> Option<String> {
     for field in fields {
         for value in field.values(flow) {
             found = true;
-            let text = match &value {
-                FieldValue::Text(text) => text.as_ref(),
-                _ => "",
-            };
             // Length first: text may hold any separator. Writing to a string cannot fail.
-            let _ = match &value {
-                FieldValue::Text(_) => write!(key, "t{}:{text}", text.len()),
+            let _ = match value {
+                FieldValue::Text(text) => write!(key, "t{}:{text}", text.len()),
                 other => write!(key, "{other:?}"),
             };
         }

@@ -148,11 +148,8 @@ fn feed_all(
 
 fn meets(value: &Json, conditions: &[(Vec<String>, Condition)]) -> bool {
     conditions.iter().all(|(path, condition)| {
+        // A bare value has no fields: nothing is found in it.
         let mut found = Vec::new();
-        // A bare value has no fields, and the path would find it all the same in `collect_json`.
-        if !matches!(value, Json::Object(_) | Json::Array(_)) {
-            return condition.test(&found);
-        }
         collect_json(value, path, &mut found);
         condition.test(&found)
     })
