@@ -13,7 +13,12 @@ use crate::flow::{Flow, IcmpType};
 pub fn of_flow(flow: &Flow) -> Option<String> {
     let network = flow.network.as_ref()?;
     match (&flow.transport, &flow.icmp) {
-        (Some(t), _) => Some(compute(network.a, network.b, t.protocol.number(), Some((t.a, t.b)))),
+        (Some(t), _) => Some(compute(
+            network.a,
+            network.b,
+            t.protocol.number(),
+            Some((t.a, t.b)),
+        )),
         (None, Some(icmp)) => {
             let v4 = network.a.is_ipv4();
             let protocol = if v4 { 1 } else { 58 };
@@ -57,8 +62,11 @@ pub fn compute(a: IpAddr, b: IpAddr, protocol: u8, ports: Option<(u16, u16)>) ->
     let one_way_icmp = matches!(protocol, 1 | 58) && ports.is_some_and(|(t, c)| !is_two_way(protocol, t, c));
     let (port_a, port_b) = ports.unwrap_or((0, 0));
     let forward = one_way_icmp || (a, port_a) <= (b, port_b);
-    let ((a, port_a), (b, port_b)) =
-        if forward { ((a, port_a), (b, port_b)) } else { ((b, port_b), (a, port_a)) };
+    let ((a, port_a), (b, port_b)) = if forward {
+        ((a, port_a), (b, port_b))
+    } else {
+        ((b, port_b), (a, port_a))
+    };
     let mut hash = Sha1::new();
     hash.update(0u16.to_be_bytes());
     for address in [a, b] {
@@ -77,9 +85,27 @@ pub fn compute(a: IpAddr, b: IpAddr, protocol: u8, ports: Option<(u16, u16)>) ->
 
 fn is_two_way(protocol: u8, kind: u16, counterpart: u16) -> bool {
     let pairs: &[(u16, u16)] = if protocol == 1 {
-        &[(8, 0), (0, 8), (13, 14), (14, 13), (15, 16), (16, 15), (10, 9), (9, 10), (17, 18), (18, 17)]
+        &[
+            (8, 0),
+            (0, 8),
+            (13, 14),
+            (14, 13),
+            (15, 16),
+            (16, 15),
+            (10, 9),
+            (9, 10),
+            (17, 18),
+            (18, 17),
+        ]
     } else {
-        &[(128, 129), (129, 128), (133, 134), (134, 133), (135, 136), (136, 135)]
+        &[
+            (128, 129),
+            (129, 128),
+            (133, 134),
+            (134, 133),
+            (135, 136),
+            (136, 135),
+        ]
     };
     pairs.contains(&(kind, counterpart))
 }

@@ -95,7 +95,11 @@ impl Datagram {
             if piece.begin != payload.len() || complete {
                 return None;
             }
-            payload.extend_from_slice(self.packets[i].data.get(piece.at..piece.at + piece.end - piece.begin)?);
+            payload.extend_from_slice(
+                self.packets[i]
+                    .data
+                    .get(piece.at..piece.at + piece.end - piece.begin)?,
+            );
             complete = piece.last;
         }
         complete.then_some(payload)
@@ -104,11 +108,15 @@ impl Datagram {
     fn add(&mut self, fragment: &Fragment, part: &Part, packet: &Packet<'_>) {
         let (at, to) = (fragment.payload.0 as usize, fragment.payload.1 as usize);
         let begin = usize::from(fragment.offset);
-        let piece = Piece { begin, end: begin + to.saturating_sub(at), last: !fragment.more, at };
+        let piece = Piece {
+            begin,
+            end: begin + to.saturating_sub(at),
+            last: !fragment.more,
+            at,
+        };
         let overlaps = |other: &Piece| piece.begin < other.end && other.begin < piece.end;
-        self.broken |= piece.end > MAX_PAYLOAD
-            || self.pieces.len() >= MAX_FRAGMENTS
-            || self.pieces.iter().any(overlaps);
+        self.broken |=
+            piece.end > MAX_PAYLOAD || self.pieces.len() >= MAX_FRAGMENTS || self.pieces.iter().any(overlaps);
         if fragment.offset == 0 {
             self.part = *part;
         }
@@ -135,7 +143,13 @@ impl Defragmenter {
         let datagram = self.pending.entry(id).or_insert_with(|| {
             self.order.push_back((packet.timestamp, id));
             let protocol = fragment.protocol;
-            Datagram { packets: Vec::new(), part: *part, protocol, pieces: Vec::new(), broken: false }
+            Datagram {
+                packets: Vec::new(),
+                part: *part,
+                protocol,
+                pieces: Vec::new(),
+                broken: false,
+            }
         });
         datagram.add(fragment, part, packet);
         let whole = datagram.broken || datagram.payload().is_some();

@@ -86,7 +86,11 @@ fn record_type(number: u16) -> String {
 }
 
 fn record_class(number: u16) -> String {
-    if number == 1 { "IN".to_owned() } else { number.to_string() }
+    if number == 1 {
+        "IN".to_owned()
+    } else {
+        number.to_string()
+    }
 }
 
 /// A resource record (RFC 1035 §4.1.3); EDNS's OPT (RFC 6891) is one like any other here.
@@ -125,7 +129,9 @@ pub(crate) fn dns(message: &[u8], layers: &mut Map<String, Value>) {
         }
         Some(words)
     })();
-    let Some([id, flags, questions, answers, authorities, additionals]) = header else { return };
+    let Some([id, flags, questions, answers, authorities, additionals]) = header else {
+        return;
+    };
     let document = layers.entry("DNS").or_insert_with(|| json!({}));
     document["ID"] = json!(id);
     for (name, bit) in [("QR", 15), ("AA", 10), ("TC", 9), ("RD", 8), ("RA", 7)] {
@@ -133,9 +139,12 @@ pub(crate) fn dns(message: &[u8], layers: &mut Map<String, Value>) {
     }
     document["OpCode"] = json!(flags >> 11 & 15);
     document["ResponseCode"] = json!(flags & 15);
-    for (name, count) in
-        [("QDCount", questions), ("ANCount", answers), ("NSCount", authorities), ("ARCount", additionals)]
-    {
+    for (name, count) in [
+        ("QDCount", questions),
+        ("ANCount", answers),
+        ("NSCount", authorities),
+        ("ARCount", additionals),
+    ] {
         document[name] = json!(count);
     }
     for _ in 0..questions {
@@ -147,7 +156,11 @@ pub(crate) fn dns(message: &[u8], layers: &mut Map<String, Value>) {
         let Some(question) = question else { return };
         append(document, "Questions", question);
     }
-    for (section, count) in [("Answers", answers), ("Authorities", authorities), ("Additionals", additionals)] {
+    for (section, count) in [
+        ("Answers", answers),
+        ("Authorities", authorities),
+        ("Additionals", additionals),
+    ] {
         for _ in 0..count {
             let Some(record) = record(&mut cursor) else { return };
             append(document, section, record);
@@ -176,9 +189,13 @@ pub(crate) fn dhcpv4(message: &[u8], layers: &mut Map<String, Value>) {
         let field = field.split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(field).into_owned()
     };
-    let [_, _, hardware_len, hops, ..] = *message else { return };
+    let [_, _, hardware_len, hops, ..] = *message else {
+        return;
+    };
     let mut cursor = Cursor { message, at: 4 };
-    let (Some(xid), Some(secs), Some(flags)) = (cursor.u32(), cursor.u16(), cursor.u16()) else { return };
+    let (Some(xid), Some(secs), Some(flags)) = (cursor.u32(), cursor.u16(), cursor.u16()) else {
+        return;
+    };
     let document = layers.entry("DHCPv4").or_insert_with(|| {
         json!({
             "HardwareLen": hardware_len,
@@ -199,8 +216,9 @@ pub(crate) fn dhcpv4(message: &[u8], layers: &mut Map<String, Value>) {
 }
 
 fn dhcp_message_type(message: &[u8]) -> Option<&'static str> {
-    const NAMES: [&str; 8] =
-        ["Discover", "Offer", "Request", "Decline", "Ack", "Nak", "Release", "Inform"];
+    const NAMES: [&str; 8] = [
+        "Discover", "Offer", "Request", "Decline", "Ack", "Nak", "Release", "Inform",
+    ];
     let mut options = message.get(236..)?.strip_prefix(&[99, 130, 83, 99])?;
     loop {
         match *options {
@@ -214,7 +232,9 @@ fn dhcp_message_type(message: &[u8]) -> Option<&'static str> {
 
 /// Sets the flow's `VRRPv2` document (RFC 3768 §5.1).
 pub(crate) fn vrrp(message: &[u8], layers: &mut Map<String, Value>) {
-    let [version_type, id, priority, _, _, interval, ..] = *message else { return };
+    let [version_type, id, priority, _, _, interval, ..] = *message else {
+        return;
+    };
     let document = json!({
         "Version": version_type >> 4,
         "VirtualRtrID": id,
@@ -239,7 +259,10 @@ mod tests {
         let document = &layers["DNS"];
         assert_eq!(document["ID"], 0x1234);
         assert_eq!(document["QR"], true);
-        assert_eq!(document["Questions"], json!([{"Name": "www.lab.test", "Type": "A", "Class": "IN"}]));
+        assert_eq!(
+            document["Questions"],
+            json!([{"Name": "www.lab.test", "Type": "A", "Class": "IN"}])
+        );
         assert_eq!(document["Answers"][0]["IP"], "10.77.1.1");
         assert_eq!(document["Answers"].as_array().map(Vec::len), Some(1));
         assert_eq!(document["Additionals"][0]["Type"], "OPT");

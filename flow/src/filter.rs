@@ -121,7 +121,10 @@ impl Pattern {
             return Err("Regex are anchored by default, ^ and $ don't have to be provided".to_owned());
         }
         let regex = Regex::new(&format!("^(?:{source})$")).map_err(|e| e.to_string())?;
-        Ok(Self { source: source.to_owned(), regex })
+        Ok(Self {
+            source: source.to_owned(),
+            regex,
+        })
     }
 
     /// What the user wrote.
@@ -152,20 +155,28 @@ impl Ipv4Cidr {
         let bits: u32 = bits.parse().ok().filter(|b| *b <= 32)?;
         let mask = if bits == 0 { 0 } else { u32::MAX << (32 - bits) };
         let address: Ipv4Addr = address.parse().ok()?;
-        Some(Self { network: u32::from(address) & mask, mask })
+        Some(Self {
+            network: u32::from(address) & mask,
+            mask,
+        })
     }
 
     /// First and last address.
     #[must_use]
     pub fn bounds(&self) -> (Ipv4Addr, Ipv4Addr) {
-        (Ipv4Addr::from(self.network), Ipv4Addr::from(self.network | !self.mask))
+        (
+            Ipv4Addr::from(self.network),
+            Ipv4Addr::from(self.network | !self.mask),
+        )
     }
 
     /// True if `text` is an address, or a CIDR whose address is, in this network.
     #[must_use]
     pub fn contains_text(&self, text: &str) -> bool {
         let address = text.split('/').next().unwrap_or(text);
-        address.parse::<Ipv4Addr>().is_ok_and(|a| u32::from(a) & self.mask == self.network)
+        address
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|a| u32::from(a) & self.mask == self.network)
     }
 }
 
@@ -222,7 +233,9 @@ impl Predicate {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let equal = |value: &Value| field.compare(value) == Some(Equal);
         let is = |value: &Value, wanted: &[std::cmp::Ordering]| {
-            field.compare(value).is_some_and(|ordering| wanted.contains(&ordering))
+            field
+                .compare(value)
+                .is_some_and(|ordering| wanted.contains(&ordering))
         };
         match self {
             Self::Eq(value) => equal(value),
@@ -327,8 +340,15 @@ pub enum MetricField {
 
 impl MetricField {
     /// All of them, in the order of Skydive's JSON.
-    pub const ALL: [Self; 7] =
-        [Self::AbPackets, Self::AbBytes, Self::BaPackets, Self::BaBytes, Self::Start, Self::Last, Self::Rtt];
+    pub const ALL: [Self; 7] = [
+        Self::AbPackets,
+        Self::AbBytes,
+        Self::BaPackets,
+        Self::BaBytes,
+        Self::Start,
+        Self::Last,
+        Self::Rtt,
+    ];
 
     /// Skydive's JSON name.
     #[must_use]
@@ -420,7 +440,13 @@ impl FlowField {
     #[must_use]
     pub fn values<'a>(&self, flow: &'a Flow) -> Vec<FieldValue<'a>> {
         let text = |t: String| vec![FieldValue::Text(Cow::Owned(t))];
-        let lent = |t: &'a str| if t.is_empty() { vec![] } else { vec![FieldValue::Text(Cow::Borrowed(t))] };
+        let lent = |t: &'a str| {
+            if t.is_empty() {
+                vec![]
+            } else {
+                vec![FieldValue::Text(Cow::Borrowed(t))]
+            }
+        };
         let id = |i: crate::flow::FlowId| if i.0 == 0 { vec![] } else { text(i.to_string()) };
         match self {
             Self::Uuid => id(flow.uuid),
@@ -437,26 +463,45 @@ impl FlowField {
             Self::RawPacketsCaptured => vec![FieldValue::Int(i64::from(flow.raw_packets_captured))],
             Self::FinishType => vec![FieldValue::Int(flow.finish_type as i64)],
             Self::IcmpType => flow.icmp.iter().flat_map(|i| lent(i.kind.as_str())).collect(),
-            Self::IcmpCode => flow.icmp.iter().map(|i| FieldValue::Int(i64::from(i.code))).collect(),
-            Self::IcmpId => flow.icmp.iter().map(|i| FieldValue::Int(i64::from(i.id))).collect(),
+            Self::IcmpCode => flow
+                .icmp
+                .iter()
+                .map(|i| FieldValue::Int(i64::from(i.code)))
+                .collect(),
+            Self::IcmpId => flow
+                .icmp
+                .iter()
+                .map(|i| FieldValue::Int(i64::from(i.id)))
+                .collect(),
             Self::Metric(field) => vec![FieldValue::Int(field.of(&flow.metric))],
-            Self::LastUpdateMetric(field) => {
-                flow.last_update_metric.iter().map(|m| FieldValue::Int(field.of(m))).collect()
-            }
+            Self::LastUpdateMetric(field) => flow
+                .last_update_metric
+                .iter()
+                .map(|m| FieldValue::Int(field.of(m)))
+                .collect(),
             Self::Link(part) => flow.link.as_ref().map_or_else(Vec::new, |l| {
-                part.of("ETHERNET", l.id, || FieldValue::Text(l.a.to_string().into()), || {
-                    FieldValue::Text(l.b.to_string().into())
-                })
+                part.of(
+                    "ETHERNET",
+                    l.id,
+                    || FieldValue::Text(l.a.to_string().into()),
+                    || FieldValue::Text(l.b.to_string().into()),
+                )
             }),
             Self::Network(part) => flow.network.as_ref().map_or_else(Vec::new, |n| {
-                part.of(n.protocol(), n.id, || FieldValue::Text(n.a.to_string().into()), || {
-                    FieldValue::Text(n.b.to_string().into())
-                })
+                part.of(
+                    n.protocol(),
+                    n.id,
+                    || FieldValue::Text(n.a.to_string().into()),
+                    || FieldValue::Text(n.b.to_string().into()),
+                )
             }),
             Self::Transport(part) => flow.transport.as_ref().map_or_else(Vec::new, |t| {
-                part.of(t.protocol.as_str(), 0, || FieldValue::Int(t.a.into()), || {
-                    FieldValue::Int(t.b.into())
-                })
+                part.of(
+                    t.protocol.as_str(),
+                    0,
+                    || FieldValue::Int(t.a.into()),
+                    || FieldValue::Int(t.b.into()),
+                )
             }),
             Self::Json(path) => json_values(flow, path),
         }
@@ -486,7 +531,9 @@ impl LayerPart {
 
 fn json_values(flow: &Flow, path: &[String]) -> Vec<FieldValue<'static>> {
     // Only the rare fields come here; the fixed ones never pay for the document.
-    let Ok(document) = serde_json::to_value(flow) else { return vec![] };
+    let Ok(document) = serde_json::to_value(flow) else {
+        return vec![];
+    };
     let mut found = Vec::new();
     collect_json(&document, path, &mut found);
     found
@@ -508,9 +555,10 @@ pub fn collect_json(value: &serde_json::Value, path: &[String], found: &mut Vec<
             }
         }
         (Json::Bool(bool), []) => found.push(FieldValue::Bool(*bool)),
-        (Json::Number(number), []) => found.push(
-            number.as_i64().map_or_else(|| FieldValue::Float(number.as_f64().unwrap_or(0.0)), FieldValue::Int),
-        ),
+        (Json::Number(number), []) => found.push(number.as_i64().map_or_else(
+            || FieldValue::Float(number.as_f64().unwrap_or(0.0)),
+            FieldValue::Int,
+        )),
         (Json::String(text), []) => found.push(FieldValue::Text(Cow::Owned(text.clone()))),
         // An object that is there but is no single value: it exists, and equals nothing useful.
         (Json::Object(_), []) => found.push(FieldValue::Text(Cow::Borrowed(""))),

@@ -35,7 +35,11 @@ impl fmt::Display for FlowId {
 
 impl Serialize for FlowId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if *self == Self::NONE { serializer.serialize_str("") } else { serializer.collect_str(self) }
+        if *self == Self::NONE {
+            serializer.serialize_str("")
+        } else {
+            serializer.collect_str(self)
+        }
     }
 }
 
@@ -529,15 +533,35 @@ impl Serialize for Flow {
         map.serialize_entry("Application", &*self.application)?;
         if let Some(link) = &self.link {
             let (a, b) = (link.a.to_string(), link.b.to_string());
-            map.serialize_entry("Link", &Layer { protocol: "ETHERNET", a, b, id: link.id })?;
+            map.serialize_entry(
+                "Link",
+                &Layer {
+                    protocol: "ETHERNET",
+                    a,
+                    b,
+                    id: link.id,
+                },
+            )?;
         }
         if let Some(network) = &self.network {
             let (a, b) = (network.a.to_string(), network.b.to_string());
-            map.serialize_entry("Network", &Layer { protocol: network.protocol(), a, b, id: network.id })?;
+            map.serialize_entry(
+                "Network",
+                &Layer {
+                    protocol: network.protocol(),
+                    a,
+                    b,
+                    id: network.id,
+                },
+            )?;
         }
         if let Some(transport) = &self.transport {
-            let layer =
-                Layer { protocol: transport.protocol.as_str(), a: transport.a, b: transport.b, id: 0 };
+            let layer = Layer {
+                protocol: transport.protocol.as_str(),
+                a: transport.a,
+                b: transport.b,
+                id: 0,
+            };
             map.serialize_entry("Transport", &layer)?;
         }
         if let Some(icmp) = &self.icmp {
@@ -589,5 +613,7 @@ pub fn ip_from_bytes(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::V4(Ipv4Addr::from(v4)));
     }
-    <[u8; 16]>::try_from(bytes).ok().map(|v6| IpAddr::V6(Ipv6Addr::from(v6)))
+    <[u8; 16]>::try_from(bytes)
+        .ok()
+        .map(|v6| IpAddr::V6(Ipv6Addr::from(v6)))
 }

@@ -6,7 +6,7 @@
 //! must equal Skydive's for old and new agents to be mixed, hence the same fault here.
 
 use crate::flow::{FlowId, IcmpType};
-use crate::key::{KeyKind, FlowKey};
+use crate::key::{FlowKey, KeyKind};
 use crate::timestamp::Timestamp;
 
 const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
@@ -25,11 +25,16 @@ struct Xx64 {
 }
 
 fn round(lane: u64, input: u64) -> u64 {
-    lane.wrapping_add(input.wrapping_mul(PRIME_2)).rotate_left(31).wrapping_mul(PRIME_1)
+    lane.wrapping_add(input.wrapping_mul(PRIME_2))
+        .rotate_left(31)
+        .wrapping_mul(PRIME_1)
 }
 
 fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl Xx64 {
@@ -40,7 +45,13 @@ impl Xx64 {
             seed,
             seed.wrapping_sub(PRIME_1),
         ];
-        Self { seed, lanes, total: 0, buffer: [0; 32], used: 0 }
+        Self {
+            seed,
+            lanes,
+            total: 0,
+            buffer: [0; 32],
+            used: 0,
+        }
     }
 
     fn write(&mut self, mut bytes: &[u8]) {

@@ -37,7 +37,11 @@ impl PartialEq for FlowKey {
     /// All words at once: a derived comparison becomes a call of `memcmp`, which costs more than the
     /// comparison itself.
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        self.0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0
     }
 }
 

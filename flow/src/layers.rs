@@ -135,7 +135,11 @@ pub struct PathText {
 impl PathText {
     fn new(path: LayersPath) -> Self {
         let application = path.last().map_or("", Layer::name);
-        Self { path, text: Arc::from(path.text()), application: Arc::from(application) }
+        Self {
+            path,
+            text: Arc::from(path.text()),
+            application: Arc::from(application),
+        }
     }
 }
 
@@ -161,11 +165,15 @@ impl PathId {
             return Self(*number);
         }
         drop(read);
-        let mut write = INTERNER.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut write = INTERNER
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(number) = write.numbers.get(&path) {
             return Self(*number);
         }
-        let Ok(number) = u16::try_from(write.paths.len()) else { return Self(0) };
+        let Ok(number) = u16::try_from(write.paths.len()) else {
+            return Self(0);
+        };
         write.paths.push(PathText::new(path));
         write.numbers.insert(path, number);
         if matches!(path.last(), Some(Layer::Arp | Layer::Dns)) {
@@ -178,7 +186,9 @@ impl PathId {
     #[must_use]
     pub fn resolve(self) -> PathText {
         let read = INTERNER.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        read.paths.get(usize::from(self.0)).map_or_else(|| PathText::new(LayersPath::default()), Clone::clone)
+        read.paths
+            .get(usize::from(self.0))
+            .map_or_else(|| PathText::new(LayersPath::default()), Clone::clone)
     }
 }
 

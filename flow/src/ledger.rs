@@ -22,8 +22,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::Kernel, Self::LinkType, Self::Undecodable, Self::Malformed, Self::Limit];
+    pub const ALL: [Self; 5] = [
+        Self::Kernel,
+        Self::LinkType,
+        Self::Undecodable,
+        Self::Malformed,
+        Self::Limit,
+    ];
 
     /// The word used in metrics and JSON.
     #[must_use]
@@ -144,8 +149,10 @@ impl Serialize for LedgerSnapshot {
         map.serialize_entry("ReceivedBytes", &self.received_bytes)?;
         map.serialize_entry("Kept", &self.kept)?;
         map.serialize_entry("Filtered", &self.filtered)?;
-        let dropped: std::collections::BTreeMap<_, _> =
-            DropReason::ALL.iter().map(|r| (r.as_str(), self.dropped_for(*r))).collect();
+        let dropped: std::collections::BTreeMap<_, _> = DropReason::ALL
+            .iter()
+            .map(|r| (r.as_str(), self.dropped_for(*r)))
+            .collect();
         map.serialize_entry("Dropped", &dropped)?;
         map.serialize_entry("RawPacketsKept", &self.raw_kept)?;
         map.serialize_entry("RawPacketsOverBudget", &self.raw_over_budget)?;

@@ -96,7 +96,14 @@ impl<'a> Packet<'a> {
     /// A captured, unsampled packet.
     #[must_use]
     pub fn new(timestamp: Timestamp, len: u32, link_type: LinkType, data: &'a [u8]) -> Self {
-        Self { timestamp, len, link_type, sampling_rate: 1, captured: true, data }
+        Self {
+            timestamp,
+            len,
+            link_type,
+            sampling_rate: 1,
+            captured: true,
+            data,
+        }
     }
 }
 

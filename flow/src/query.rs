@@ -21,7 +21,10 @@ pub struct TimeRange {
 
 impl TimeRange {
     /// All of time.
-    pub const ALL: Self = Self { from: Timestamp::ZERO, to: Timestamp::MAX };
+    pub const ALL: Self = Self {
+        from: Timestamp::ZERO,
+        to: Timestamp::MAX,
+    };
 
     /// True if `start..=last` and this range share an instant.
     #[must_use]
@@ -49,7 +52,10 @@ impl FlowQuery {
     /// Every flow there is.
     #[must_use]
     pub fn all() -> Self {
-        Self { time: TimeRange::ALL, filter: FlowFilter::All }
+        Self {
+            time: TimeRange::ALL,
+            filter: FlowFilter::All,
+        }
     }
 
     /// True if the query wants `flow`.
@@ -70,14 +76,20 @@ impl Cancel {
     /// One that also fires at `deadline`.
     #[must_use]
     pub fn at(deadline: Instant) -> Self {
-        Self { flag: Arc::default(), deadline: Some(deadline) }
+        Self {
+            flag: Arc::default(),
+            deadline: Some(deadline),
+        }
     }
 
     /// This one, firing at `deadline` too, or at its own if that comes first. Both share one flag.
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
-        Self { flag: Arc::clone(&self.flag), deadline: Some(deadline) }
+        Self {
+            flag: Arc::clone(&self.flag),
+            deadline: Some(deadline),
+        }
     }
 
     /// Ends the query.
@@ -150,7 +162,10 @@ pub trait FlowReader: Send + Sync {
         cancel: &Cancel,
         visit: &mut dyn FnMut(FlowId),
     ) -> Result<(), ReadError> {
-        let every = FlowQuery { time, filter: FlowFilter::All };
+        let every = FlowQuery {
+            time,
+            filter: FlowFilter::All,
+        };
         self.flows(&every, cancel, &mut |flow| {
             visit(flow.uuid);
             ControlFlow::Continue(())
@@ -197,7 +212,11 @@ pub struct FlowRef {
 
 impl From<&Flow> for FlowRef {
     fn from(flow: &Flow) -> Self {
-        Self { uuid: flow.uuid, start: flow.start, last: flow.last }
+        Self {
+            uuid: flow.uuid,
+            start: flow.start,
+            last: flow.last,
+        }
     }
 }
 

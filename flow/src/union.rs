@@ -106,18 +106,23 @@ impl FlowReader for Union {
     ) -> Result<(), ReadError> {
         let mut visited: Set<(FlowId, u32)> = Set::default();
         let mut next = ControlFlow::Continue(());
-        self.live.raw_packets(flows, time, cancel, &mut |uuid, packet: RawPacket| {
-            if visited.insert((uuid, packet.index)) {
-                next = visit(uuid, packet);
-            }
-            next
-        })?;
+        self.live
+            .raw_packets(flows, time, cancel, &mut |uuid, packet: RawPacket| {
+                if visited.insert((uuid, packet.index)) {
+                    next = visit(uuid, packet);
+                }
+                next
+            })?;
         if next.is_break() {
             return Ok(());
         }
         self.store.raw_packets(flows, time, cancel, &mut |uuid, packet| {
             let known = visited.contains(&(uuid, packet.index));
-            if known { ControlFlow::Continue(()) } else { visit(uuid, packet) }
+            if known {
+                ControlFlow::Continue(())
+            } else {
+                visit(uuid, packet)
+            }
         })
     }
 
@@ -130,18 +135,23 @@ impl FlowReader for Union {
     ) -> Result<(), ReadError> {
         let mut visited: Set<(FlowId, Timestamp)> = Set::default();
         let mut next = ControlFlow::Continue(());
-        self.live.metrics(flows, time, cancel, &mut |uuid, interval: FlowMetric| {
-            if visited.insert((uuid, interval.start)) {
-                next = visit(uuid, interval);
-            }
-            next
-        })?;
+        self.live
+            .metrics(flows, time, cancel, &mut |uuid, interval: FlowMetric| {
+                if visited.insert((uuid, interval.start)) {
+                    next = visit(uuid, interval);
+                }
+                next
+            })?;
         if next.is_break() {
             return Ok(());
         }
         self.store.metrics(flows, time, cancel, &mut |uuid, interval| {
             let known = visited.contains(&(uuid, interval.start));
-            if known { ControlFlow::Continue(()) } else { visit(uuid, interval) }
+            if known {
+                ControlFlow::Continue(())
+            } else {
+                visit(uuid, interval)
+            }
         })
     }
 }
@@ -172,9 +182,18 @@ mod tests {
     }
 
     impl FlowReader for Lists {
-        fn flows(&self, query: &FlowQuery, cancel: &Cancel, visit: &mut FlowVisitor<'_>) -> Result<(), ReadError> {
+        fn flows(
+            &self,
+            query: &FlowQuery,
+            cancel: &Cancel,
+            visit: &mut FlowVisitor<'_>,
+        ) -> Result<(), ReadError> {
             cancel.check()?;
-            let _ = self.flows.iter().filter(|f| query.wants(f)).try_for_each(|f| visit(f.clone()));
+            let _ = self
+                .flows
+                .iter()
+                .filter(|f| query.wants(f))
+                .try_for_each(|f| visit(f.clone()));
             Ok(())
         }
 
@@ -185,7 +204,10 @@ mod tests {
             _: &Cancel,
             visit: &mut PacketVisitor<'_>,
         ) -> Result<(), ReadError> {
-            let _ = self.packets.iter().try_for_each(|(uuid, packet)| visit(*uuid, packet.clone()));
+            let _ = self
+                .packets
+                .iter()
+                .try_for_each(|(uuid, packet)| visit(*uuid, packet.clone()));
             Ok(())
         }
 
@@ -196,7 +218,10 @@ mod tests {
             _: &Cancel,
             visit: &mut MetricVisitor<'_>,
         ) -> Result<(), ReadError> {
-            let _ = self.intervals.iter().try_for_each(|(uuid, interval)| visit(*uuid, *interval));
+            let _ = self
+                .intervals
+                .iter()
+                .try_for_each(|(uuid, interval)| visit(*uuid, *interval));
             Ok(())
         }
     }
@@ -213,7 +238,10 @@ mod tests {
             network: None,
             transport: None,
             icmp: None,
-            metric: FlowMetric { ab_packets: packets, ..FlowMetric::default() },
+            metric: FlowMetric {
+                ab_packets: packets,
+                ..FlowMetric::default()
+            },
             last_update_metric: None,
             start: Timestamp::from_secs(1),
             last: Timestamp::from_secs(2),
@@ -231,7 +259,10 @@ mod tests {
 
     fn packets_of(union: &Union, filter: FlowFilter) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
-        let query = FlowQuery { filter, ..FlowQuery::all() };
+        let query = FlowQuery {
+            filter,
+            ..FlowQuery::all()
+        };
         let mut visit = |flow: Flow| {
             found.push((flow.uuid.0, flow.metric.ab_packets));
             ControlFlow::Continue(())
@@ -244,17 +275,32 @@ mod tests {
     fn a_flow_is_as_the_live_table_has_it() {
         use FinishType::{NotFinished, Timeout};
         let union = union(
-            Lists { flows: vec![flow(1, 10, NotFinished), flow(2, 10, NotFinished)], ..Lists::default() },
             Lists {
-                flows: vec![flow(1, 5, NotFinished), flow(3, 5, Timeout), flow(4, 5, NotFinished)],
+                flows: vec![flow(1, 10, NotFinished), flow(2, 10, NotFinished)],
+                ..Lists::default()
+            },
+            Lists {
+                flows: vec![
+                    flow(1, 5, NotFinished),
+                    flow(3, 5, Timeout),
+                    flow(4, 5, NotFinished),
+                ],
                 ..Lists::default()
             },
         );
-        assert_eq!(packets_of(&union, FlowFilter::All), [(1, 10), (2, 10), (3, 5), (4, 5)]);
+        assert_eq!(
+            packets_of(&union, FlowFilter::All),
+            [(1, 10), (2, 10), (3, 5), (4, 5)]
+        );
         // Flow 1 had 5 packets when it was last stored; it has them no more.
-        assert_eq!(packets_of(&union, FlowFilter::eq("Metric.ABPackets", 5)), [(3, 5), (4, 5)]);
+        assert_eq!(
+            packets_of(&union, FlowFilter::eq("Metric.ABPackets", 5)),
+            [(3, 5), (4, 5)]
+        );
         let mut uuids = Vec::new();
-        union.uuids(TimeRange::ALL, &Cancel::default(), &mut |uuid| uuids.push(uuid.0)).unwrap();
+        union
+            .uuids(TimeRange::ALL, &Cancel::default(), &mut |uuid| uuids.push(uuid.0))
+            .unwrap();
         uuids.sort_unstable();
         assert_eq!(uuids, [1, 2, 3, 4]);
     }
@@ -263,13 +309,33 @@ mod tests {
     fn packets_and_intervals_on_the_move_count_once() {
         let packet = |index| {
             let timestamp = Timestamp::from_secs(1);
-            (FlowId(1), RawPacket { timestamp, index, len: 60, link_type: LinkType::ETHERNET, data: vec![1] })
+            (
+                FlowId(1),
+                RawPacket {
+                    timestamp,
+                    index,
+                    len: 60,
+                    link_type: LinkType::ETHERNET,
+                    data: vec![1],
+                },
+            )
         };
         let interval = |start| {
-            (FlowId(1), FlowMetric { start: Timestamp::from_secs(start), ab_packets: 1, ..FlowMetric::default() })
+            (
+                FlowId(1),
+                FlowMetric {
+                    start: Timestamp::from_secs(start),
+                    ab_packets: 1,
+                    ..FlowMetric::default()
+                },
+            )
         };
         let union = union(
-            Lists { packets: vec![packet(2), packet(3)], intervals: vec![interval(20)], ..Lists::default() },
+            Lists {
+                packets: vec![packet(2), packet(3)],
+                intervals: vec![interval(20)],
+                ..Lists::default()
+            },
             Lists {
                 packets: vec![packet(1), packet(2)],
                 intervals: vec![interval(10), interval(20)],
@@ -281,19 +347,26 @@ mod tests {
             indices.push(packet.index);
             ControlFlow::Continue(())
         };
-        union.raw_packets(&[], TimeRange::ALL, &Cancel::default(), &mut visit).unwrap();
+        union
+            .raw_packets(&[], TimeRange::ALL, &Cancel::default(), &mut visit)
+            .unwrap();
         assert_eq!(indices, [2, 3, 1]);
         let mut visit = |_, interval: FlowMetric| {
             starts.push(interval.start.millis() / 1_000);
             ControlFlow::Continue(())
         };
-        union.metrics(&[], TimeRange::ALL, &Cancel::default(), &mut visit).unwrap();
+        union
+            .metrics(&[], TimeRange::ALL, &Cancel::default(), &mut visit)
+            .unwrap();
         assert_eq!(starts, [20, 10]);
     }
 
     #[test]
     fn a_visitor_that_has_enough_is_left_alone() {
-        let both = || Lists { flows: vec![flow(1, 1, FinishType::Fin)], ..Lists::default() };
+        let both = || Lists {
+            flows: vec![flow(1, 1, FinishType::Fin)],
+            ..Lists::default()
+        };
         let mut store = both();
         store.flows[0].uuid = FlowId(2);
         let mut visited = 0;
@@ -301,7 +374,9 @@ mod tests {
             visited += 1;
             ControlFlow::Break(())
         };
-        union(both(), store).flows(&FlowQuery::all(), &Cancel::default(), &mut visit).unwrap();
+        union(both(), store)
+            .flows(&FlowQuery::all(), &Cancel::default(), &mut visit)
+            .unwrap();
         assert_eq!(visited, 1);
     }
 

@@ -9,7 +9,9 @@ use crate::layers::Layer;
 impl Walk<'_, '_> {
     pub(super) fn icmpv4(&mut self) -> Next {
         let rest = self.rest();
-        let [kind_number, code, ..] = *rest else { return Next::End };
+        let [kind_number, code, ..] = *rest else {
+            return Next::End;
+        };
         if rest.len() < 8 {
             return Next::End;
         }
@@ -42,7 +44,9 @@ impl Walk<'_, '_> {
 
     pub(super) fn icmpv6(&mut self) -> Next {
         let rest = self.rest();
-        let [kind_number, code, ..] = *rest else { return Next::End };
+        let [kind_number, code, ..] = *rest else {
+            return Next::End;
+        };
         if rest.len() < 4 {
             return Next::End;
         }
@@ -78,8 +82,11 @@ impl Walk<'_, '_> {
             Some((Some(id), sequence)) => {
                 self.part.upper = Upper::Icmp { kind, code: 0, id };
                 let sequence = sequence.unwrap_or_default();
-                self.part.probe =
-                    if kind_number == 128 { Probe::Request(sequence) } else { Probe::Reply(sequence) };
+                self.part.probe = if kind_number == 128 {
+                    Probe::Request(sequence)
+                } else {
+                    Probe::Reply(sequence)
+                };
             }
             _ => self.part.upper = Upper::Icmp { kind, code, id: 0 },
         }

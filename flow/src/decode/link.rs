@@ -47,7 +47,11 @@ pub(super) fn begin(link_type: LinkType, data: &[u8]) -> (Next, usize) {
 
 fn by_cooked_protocol(protocol: u16) -> Next {
     // Values below 1536 are Linux's own (802.3 frames, LLC, CAN …), not EtherTypes.
-    if protocol > LARGEST_LENGTH { Next::EtherType(protocol) } else { Next::End }
+    if protocol > LARGEST_LENGTH {
+        Next::EtherType(protocol)
+    } else {
+        Next::End
+    }
 }
 
 /// A big-endian 16-bit field, if it is there.
@@ -62,7 +66,9 @@ pub(super) fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 
 impl Walk<'_, '_> {
     pub(super) fn ethernet(&mut self) -> Next {
-        let Ok(header) = Ethernet2HeaderSlice::from_slice(self.rest()) else { return Next::End };
+        let Ok(header) = Ethernet2HeaderSlice::from_slice(self.rest()) else {
+            return Next::End;
+        };
         let macs = (MacAddr(header.source()), MacAddr(header.destination()));
         let ether_type = header.ether_type().0;
         if !self.push(Layer::Ethernet) {
@@ -101,9 +107,16 @@ impl Walk<'_, '_> {
     }
 
     fn vlan(&mut self) -> Next {
-        let Ok(header) = SingleVlanHeaderSlice::from_slice(self.rest()) else { return Next::End };
+        let Ok(header) = SingleVlanHeaderSlice::from_slice(self.rest()) else {
+            return Next::End;
+        };
         let (id, ether_type) = (header.vlan_identifier().value(), header.ether_type().0);
-        let tags = self.part.path.layers().filter(|layer| *layer == Layer::Dot1Q).count();
+        let tags = self
+            .part
+            .path
+            .layers()
+            .filter(|layer| *layer == Layer::Dot1Q)
+            .count();
         if !self.push(Layer::Dot1Q) {
             return Next::End;
         }
@@ -111,11 +124,17 @@ impl Walk<'_, '_> {
             self.part.vlan |= u64::from(id) << (12 * tags);
         }
         self.advance(4);
-        if ether_type <= LARGEST_LENGTH { self.llc() } else { Next::EtherType(ether_type) }
+        if ether_type <= LARGEST_LENGTH {
+            self.llc()
+        } else {
+            Next::EtherType(ether_type)
+        }
     }
 
     fn llc(&mut self) -> Next {
-        let [dsap, ssap, control, ..] = *self.rest() else { return Next::End };
+        let [dsap, ssap, control, ..] = *self.rest() else {
+            return Next::End;
+        };
         if !self.push(Layer::Llc) {
             return Next::End;
         }
@@ -124,13 +143,18 @@ impl Walk<'_, '_> {
         match (dsap, ssap) {
             (0x42, 0x42) => self.named(Layer::Stp, 4),
             (0xaa, 0xaa) => {
-                let (Some(organization), Some(ether_type)) = (self.rest().get(..3), u16_at(self.rest(), 3)) else {
+                let (Some(organization), Some(ether_type)) = (self.rest().get(..3), u16_at(self.rest(), 3))
+                else {
                     return Next::End;
                 };
                 let encapsulated = organization == [0, 0, 0];
                 self.push(Layer::Snap);
                 self.advance(5);
-                if encapsulated { Next::EtherType(ether_type) } else { Next::End }
+                if encapsulated {
+                    Next::EtherType(ether_type)
+                } else {
+                    Next::End
+                }
             }
             _ => Next::End,
         }
@@ -142,7 +166,9 @@ impl Walk<'_, '_> {
             return Next::End;
         }
         self.advance(6);
-        let Some(protocol) = u16_at(self.rest(), 0) else { return Next::End };
+        let Some(protocol) = u16_at(self.rest(), 0) else {
+            return Next::End;
+        };
         self.push(Layer::Ppp);
         self.advance(2);
         match protocol {

@@ -37,7 +37,11 @@ impl DecodeOptions {
     /// The options of capture point `point`.
     #[must_use]
     pub fn new(point: u32, layer_key_mode: LayerKeyMode) -> Self {
-        Self { point, layer_key_mode, mpls_udp_ports: [6635, 51234] }
+        Self {
+            point,
+            layer_key_mode,
+            mpls_udp_ports: [6635, 51234],
+        }
     }
 }
 
@@ -83,7 +87,9 @@ pub fn decode(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &
         data: packet.data,
         at,
         end: packet.data.len(),
-        wire_len: packet.len.max(u32::try_from(packet.data.len()).unwrap_or(u32::MAX)),
+        wire_len: packet
+            .len
+            .max(u32::try_from(packet.data.len()).unwrap_or(u32::MAX)),
         part: Part::new(options.point, index, packet.len, packet.link_type),
         level: 0,
         done: false,
@@ -102,8 +108,16 @@ pub fn decode_reassembled(
 ) {
     let wire_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let level = part.level;
-    let mut walk =
-        Walk { options, data: payload, at: 0, end: payload.len(), wire_len, part, level, done: false };
+    let mut walk = Walk {
+        options,
+        data: payload,
+        at: 0,
+        end: payload.len(),
+        wire_len,
+        part,
+        level,
+        done: false,
+    };
     walk.part.reassembled = true;
     walk.run(Next::Protocol(protocol), parts);
 }
@@ -157,7 +171,9 @@ impl Walk<'_, '_> {
         }
         self.level += 1;
         self.done = false;
-        let len = self.wire_len.saturating_sub(u32::try_from(self.at).unwrap_or(u32::MAX));
+        let len = self
+            .wire_len
+            .saturating_sub(u32::try_from(self.at).unwrap_or(u32::MAX));
         self.advance(skip);
         let link_type = match next {
             Next::Ethernet => LinkType::ETHERNET,

@@ -27,10 +27,15 @@ impl Walk<'_, '_> {
     }
 
     fn ipv4(&mut self) -> Next {
-        let Ok(header) = Ipv4HeaderSlice::from_slice(self.rest()) else { return Next::End };
+        let Ok(header) = Ipv4HeaderSlice::from_slice(self.rest()) else {
+            return Next::End;
+        };
         let header_len = header.slice().len();
         let total_len = usize::from(header.total_len());
-        let (source, destination) = (u32::from(header.source_addr()), u32::from(header.destination_addr()));
+        let (source, destination) = (
+            u32::from(header.source_addr()),
+            u32::from(header.destination_addr()),
+        );
         let (ttl, protocol) = (header.ttl(), header.protocol().0);
         let fragment = header.is_fragmenting_payload().then(|| Fragment {
             addresses: (source, destination),
@@ -59,7 +64,9 @@ impl Walk<'_, '_> {
     }
 
     fn ipv6(&mut self) -> Next {
-        let Ok(header) = Ipv6HeaderSlice::from_slice(self.rest()) else { return Next::End };
+        let Ok(header) = Ipv6HeaderSlice::from_slice(self.rest()) else {
+            return Next::End;
+        };
         let payload_len = usize::from(header.payload_length());
         let source = u128::from_be_bytes(header.source());
         let destination = u128::from_be_bytes(header.destination());
@@ -91,7 +98,9 @@ impl Walk<'_, '_> {
                 }
                 protocol => return Next::Protocol(protocol),
             };
-            let [following, words, ..] = *self.rest() else { return Next::End };
+            let [following, words, ..] = *self.rest() else {
+                return Next::End;
+            };
             let len = (usize::from(words) + 1) * 8;
             if self.rest().len() < len || !self.push(layer) {
                 return Next::End;

@@ -169,9 +169,12 @@ impl Part {
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.upper {
-            Upper::Ports { source, destination, .. } | Upper::Tunnel { source, destination, .. } => {
-                Some((source, destination))
+            Upper::Ports {
+                source, destination, ..
             }
+            | Upper::Tunnel {
+                source, destination, ..
+            } => Some((source, destination)),
             _ => None,
         }
     }
@@ -179,7 +182,9 @@ impl Part {
     /// Packs what was found into the key, in canonical order: by MAC address in key mode L2 (by IP
     /// address if those are equal), else by IP address, and by port if those are equal too.
     pub(super) fn finish(&mut self, mode: LayerKeyMode) {
-        let link = self.macs.filter(|_| mode == LayerKeyMode::L2 || self.addresses == Addresses::None);
+        let link = self
+            .macs
+            .filter(|_| mode == LayerKeyMode::L2 || self.addresses == Addresses::None);
         self.swapped = match link {
             Some((source, destination)) if source != destination => source > destination,
             _ => self.swapped_by_address(),
@@ -201,11 +206,19 @@ impl Part {
         }
         match self.upper {
             Upper::None => {}
-            Upper::Ports { protocol, source, destination } => {
+            Upper::Ports {
+                protocol,
+                source,
+                destination,
+            } => {
                 let (first, second) = self.order(source, destination);
                 self.key.set_ports(protocol, first, second);
             }
-            Upper::Tunnel { vni, source, destination } => {
+            Upper::Tunnel {
+                vni,
+                source,
+                destination,
+            } => {
                 self.key.set_tunnel(vni, destination);
                 self.tunnel_source_port = source;
             }
@@ -214,7 +227,11 @@ impl Part {
     }
 
     fn order<T>(&self, source: T, destination: T) -> (T, T) {
-        if self.swapped { (destination, source) } else { (source, destination) }
+        if self.swapped {
+            (destination, source)
+        } else {
+            (source, destination)
+        }
     }
 
     fn swapped_by_address(&self) -> bool {
@@ -225,7 +242,9 @@ impl Part {
         };
         ordering
             .then_with(|| match self.upper {
-                Upper::Ports { source, destination, .. } => source.cmp(&destination),
+                Upper::Ports {
+                    source, destination, ..
+                } => source.cmp(&destination),
                 // Endpoints that cannot be told apart (a host pinging itself): the answer goes back.
                 Upper::Icmp { .. } if matches!(self.probe, Probe::Reply(_)) => std::cmp::Ordering::Greater,
                 _ => std::cmp::Ordering::Equal,

@@ -57,12 +57,18 @@ impl Walk<'_, '_> {
         if !self.push(layer) {
             return None;
         }
-        self.part.upper = Upper::Ports { protocol, source, destination };
+        self.part.upper = Upper::Ports {
+            protocol,
+            source,
+            destination,
+        };
         Some((source, destination))
     }
 
     fn tcp(&mut self) -> Next {
-        let Some(ports) = self.ports(Layer::Tcp, number::TCP) else { return Next::End };
+        let Some(ports) = self.ports(Layer::Tcp, number::TCP) else {
+            return Next::End;
+        };
         let Ok(header) = TcpHeaderSlice::from_slice(self.rest()) else {
             self.tcp_cut();
             return Next::End;
@@ -87,25 +93,38 @@ impl Walk<'_, '_> {
     /// then is what the header length field leaves of the IP packet.
     fn tcp_cut(&mut self) {
         let rest = self.rest();
-        let (Some(sequence), Some(offset), Some(flags)) =
-            (super::link::u32_at(rest, 4), rest.get(12).copied(), rest.get(13).copied())
-        else {
+        let (Some(sequence), Some(offset), Some(flags)) = (
+            super::link::u32_at(rest, 4),
+            rest.get(12).copied(),
+            rest.get(13).copied(),
+        ) else {
             return;
         };
         let payload_len = self.wire_payload(usize::from(offset >> 4) * 4);
-        self.part.tcp = TcpSegment { present: true, flags, sequence, payload_len };
+        self.part.tcp = TcpSegment {
+            present: true,
+            flags,
+            sequence,
+            payload_len,
+        };
     }
 
     /// Bytes on the wire behind a header of `header_len` bytes that begins here. Where the capture
     /// was cut, the wire length tells; else the IP length does (it knows of padding).
     fn wire_payload(&self, header_len: usize) -> u32 {
         let captured_all = self.end < self.data.len() || self.wire_len as usize <= self.data.len();
-        let end = if captured_all { self.end } else { self.wire_len as usize };
+        let end = if captured_all {
+            self.end
+        } else {
+            self.wire_len as usize
+        };
         u32::try_from(end.saturating_sub(self.at + header_len)).unwrap_or(u32::MAX)
     }
 
     fn udp(&mut self, parts: &mut Vec<Part>) -> Next {
-        let Some((source, destination)) = self.ports(Layer::Udp, number::UDP) else { return Next::End };
+        let Some((source, destination)) = self.ports(Layer::Udp, number::UDP) else {
+            return Next::End;
+        };
         if UdpHeaderSlice::from_slice(self.rest()).is_err() {
             return Next::End;
         }

@@ -18,14 +18,18 @@ const MAX_LABELS: usize = 8;
 impl Walk<'_, '_> {
     pub(super) fn gre(&mut self, parts: &mut Vec<Part>) -> Next {
         let rest = self.rest();
-        let (Some(flags), Some(protocol)) = (u16_at(rest, 0), u16_at(rest, 2)) else { return Next::End };
+        let (Some(flags), Some(protocol)) = (u16_at(rest, 0), u16_at(rest, 2)) else {
+            return Next::End;
+        };
         let (has_checksum, has_key, has_sequence) =
             (flags & 0x8000 != 0, flags & 0x2000 != 0, flags & 0x1000 != 0);
         let key_at = if has_checksum { 8 } else { 4 };
         let header_len = key_at + 4 * (usize::from(has_key) + usize::from(has_sequence));
         let key = if has_key { u32_at(rest, key_at) } else { Some(0) };
         // Version 1 is PPTP's (RFC 2637), whose header differs.
-        let (0, Some(key)) = (flags & 7, key) else { return self.named(Layer::Gre, 4) };
+        let (0, Some(key)) = (flags & 7, key) else {
+            return self.named(Layer::Gre, 4);
+        };
         if rest.len() < header_len || !self.push(Layer::Gre) {
             return Next::End;
         }
@@ -46,7 +50,12 @@ impl Walk<'_, '_> {
     }
 
     /// What a UDP port says of a tunnel, if the payload bears it out.
-    pub(super) fn udp_tunnel(&mut self, source: u16, destination: u16, parts: &mut Vec<Part>) -> Option<Next> {
+    pub(super) fn udp_tunnel(
+        &mut self,
+        source: u16,
+        destination: u16,
+        parts: &mut Vec<Part>,
+    ) -> Option<Next> {
         let either = |ports: &[u16]| ports.contains(&destination) || ports.contains(&source);
         if either(&[VXLAN_PORT, OLD_VXLAN_PORT]) {
             return self.vxlan(source, destination, parts);
@@ -99,7 +108,11 @@ impl Walk<'_, '_> {
             return Next::End;
         }
         self.part.tunnel_id = vni;
-        self.part.upper = Upper::Tunnel { vni, source, destination };
+        self.part.upper = Upper::Tunnel {
+            vni,
+            source,
+            destination,
+        };
         self.advance(header_len);
         self.split(parts, 0, next)
     }
@@ -113,7 +126,11 @@ impl Walk<'_, '_> {
             self.advance(4);
         }
         let (next, skip) = self.behind_labels();
-        if next == Next::End { Next::End } else { self.split(parts, skip, next) }
+        if next == Next::End {
+            Next::End
+        } else {
+            self.split(parts, skip, next)
+        }
     }
 
     /// The labels up to the bottom of the stack, if that comes soon enough.
@@ -128,7 +145,8 @@ impl Walk<'_, '_> {
     fn behind_labels(&self) -> (Next, usize) {
         let rest = self.rest();
         let known = |at: usize| {
-            u16_at(rest, at + 12).is_some_and(|t| matches!(t, link::IPV4 | link::IPV6 | 0x0806 | 0x8100 | 0x88a8))
+            u16_at(rest, at + 12)
+                .is_some_and(|t| matches!(t, link::IPV4 | link::IPV6 | 0x0806 | 0x8100 | 0x88a8))
         };
         match rest.first().map(|byte| byte >> 4) {
             None => (Next::End, 0),

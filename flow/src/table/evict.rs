@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use crate::flow::FinishType;
 use crate::query::FlowUpdate;
 
-use super::raw::RawLog;
 use super::FlowTable;
 use super::map::KeyHash;
+use super::raw::RawLog;
 
 /// Second chances given before a flow goes all the same: bounds the work of one eviction.
 const MAX_CHANCES: usize = 64;
@@ -33,7 +33,11 @@ impl Group {
 
     /// The oldest flow, taken off the ring, if there are more than `capacity`.
     fn over(&mut self, capacity: usize) -> Option<KeyHash> {
-        if self.ring.len() > capacity { self.ring.pop_front() } else { None }
+        if self.ring.len() > capacity {
+            self.ring.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Forgets flows that have left the map. `gone` is sorted.
@@ -67,7 +71,9 @@ impl FlowTable {
     /// Takes the flow out unless it was used since it was last looked at. False if it stays.
     fn evict(&self, hash: KeyHash, at_once: bool, out: &mut Vec<FlowUpdate>) -> bool {
         let mut shard = self.flows.shard(hash);
-        let Some((key, state)) = shard.find(hash) else { return true };
+        let Some((key, state)) = shard.find(hash) else {
+            return true;
+        };
         if state.take_referenced() && !at_once {
             return false;
         }

@@ -56,6 +56,11 @@ impl Rare {
     /// The document that queries and stores see.
     pub(super) fn document(&self) -> FlowExtra {
         let tcp_metric: Option<TcpMetric> = self.tcp.as_ref().map(|tracker| tracker.metric());
-        FlowExtra { tcp_metric, ip_metric: self.ip, sampling: self.sampling, layers: self.layers.clone() }
+        FlowExtra {
+            tcp_metric,
+            ip_metric: self.ip,
+            sampling: self.sampling,
+            layers: self.layers.clone(),
+        }
     }
 }

@@ -34,7 +34,9 @@ impl PointSink {
 
     /// One packet that came in several: all of them count in its flow, and are kept there.
     fn whole(&mut self, datagram: &Datagram) {
-        let Some(payload) = datagram.payload() else { return self.pieces(datagram) };
+        let Some(payload) = datagram.payload() else {
+            return self.pieces(datagram);
+        };
         let mut part = datagram.part;
         part.fragment = None;
         let mut parts = Vec::new();
@@ -43,10 +45,17 @@ impl PointSink {
         for (i, mut part) in parts.into_iter().enumerate() {
             part.key.set_parent(parent);
             let hash = self.table.flows.hash(&part.key);
-            let Some((first, last)) = datagram.packets.first().zip(datagram.packets.last()) else { return };
+            let Some((first, last)) = datagram.packets.first().zip(datagram.packets.last()) else {
+                return;
+            };
             let sampling_rate = first.packet().sampling_rate;
             if i > 0 {
-                let seen = Seen { at: first.timestamp.nanos(), packets: 1, bytes: part.len.into(), sampling_rate };
+                let seen = Seen {
+                    at: first.timestamp.nanos(),
+                    packets: 1,
+                    bytes: part.len.into(),
+                    sampling_rate,
+                };
                 parent = self.account(&part, hash, &last.packet(), &seen);
                 continue;
             }
@@ -59,7 +68,9 @@ impl PointSink {
             parent = self.account(&part, hash, &first.packet(), &seen);
             let table = std::sync::Arc::clone(&self.table);
             let mut shard = table.flows.shard(hash);
-            let Some(state) = shard.get(hash, &part.key) else { continue };
+            let Some(state) = shard.get(hash, &part.key) else {
+                continue;
+            };
             state.complete(&part, last.timestamp.nanos());
             let metric = state.rare_mut().ip.get_or_insert_with(IpMetric::default);
             metric.fragments += i64::from(seen.packets);
@@ -80,10 +91,19 @@ impl PointSink {
             for part in parts {
                 let hash = self.table.flows.hash(&part.key);
                 let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
-                let seen = Seen { at: held.timestamp.nanos(), packets: 1, bytes, sampling_rate };
+                let seen = Seen {
+                    at: held.timestamp.nanos(),
+                    packets: 1,
+                    bytes,
+                    sampling_rate,
+                };
                 self.account(&part, hash, &packet, &seen);
                 if let Some(state) = self.table.flows.shard(hash).get(hash, &part.key) {
-                    state.rare_mut().ip.get_or_insert_with(IpMetric::default).fragment_errors += 1;
+                    state
+                        .rare_mut()
+                        .ip
+                        .get_or_insert_with(IpMetric::default)
+                        .fragment_errors += 1;
                 }
             }
         }

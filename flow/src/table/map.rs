@@ -73,7 +73,10 @@ impl FlowMap {
 
     /// Locks the shard that holds keys of this hash.
     pub(super) fn shard(&self, hash: KeyHash) -> Shard<'_> {
-        Shard { table: self.flows.shards()[hash.shard()].write(), hasher: &self.hasher }
+        Shard {
+            table: self.flows.shards()[hash.shard()].write(),
+            hasher: &self.hasher,
+        }
     }
 
     /// Gives memory back after a burst: shards far larger than what they hold are shrunk.
@@ -90,7 +93,9 @@ impl FlowMap {
 impl Shard<'_> {
     /// The flow with `key`.
     pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
-        self.table.get_mut(hash.0, |(k, _)| k == key).map(|(_, state)| state.get_mut())
+        self.table
+            .get_mut(hash.0, |(k, _)| k == key)
+            .map(|(_, state)| state.get_mut())
     }
 
     /// The flow whose key has this hash. Two keys with one keyed 64-bit hash are not to be expected;
@@ -105,7 +110,10 @@ impl Shard<'_> {
     /// Adds a flow that is not there yet.
     pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) {
         let hasher = self.hasher;
-        self.table.insert(hash.0, (key, SharedValue::new(state)), |(key, _)| hasher.hash(key).0);
+        self.table
+            .insert(hash.0, (key, SharedValue::new(state)), |(key, _)| {
+                hasher.hash(key).0
+            });
     }
 
     /// Takes a flow out.

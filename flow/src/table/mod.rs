@@ -132,14 +132,23 @@ impl FlowTable {
     #[must_use]
     pub fn points(self: &Arc<Self>, options: PointOptions, ledger: Arc<Ledger>) -> Arc<dyn Points> {
         let budget = Arc::new(RawBudget::new(options.raw_budget_bytes));
-        Arc::new(CapturePoints { table: Arc::clone(self), options, ledger, budget })
+        Arc::new(CapturePoints {
+            table: Arc::clone(self),
+            options,
+            ledger,
+            budget,
+        })
     }
 
     /// Counters and size.
     #[must_use]
     pub fn stats(&self) -> TableStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut budgets: Vec<_> = self.point_list().into_iter().map(|point| point.budget.clone()).collect();
+        let mut budgets: Vec<_> = self
+            .point_list()
+            .into_iter()
+            .map(|point| point.budget.clone())
+            .collect();
         budgets.sort_by_key(|budget| Arc::as_ptr(budget) as usize);
         budgets.dedup_by(|a, b| Arc::ptr_eq(a, b));
         TableStats {
@@ -159,7 +168,11 @@ impl FlowTable {
     }
 
     fn point_list(&self) -> Vec<Arc<Point>> {
-        self.points.read().unwrap_or_else(PoisonError::into_inner).list.clone()
+        self.points
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .list
+            .clone()
     }
 
     fn point(&self, number: u32) -> Option<Arc<Point>> {
@@ -192,12 +205,20 @@ impl FlowTable {
             let position = std::mem::take(&mut state.raw);
             self.group(hash.shard()).raw.take(position)
         };
-        let bytes = packets.iter().map(|packet| raw::record_len(packet.data.len())).sum();
+        let bytes = packets
+            .iter()
+            .map(|packet| raw::record_len(packet.data.len()))
+            .sum();
         point.budget.give_back(bytes);
         let (interval, first) = state.close_interval(last_word);
         let flow = state.snapshot(key, point, finish_type);
         self.counters.updates.fetch_add(1, Ordering::Relaxed);
-        FlowUpdate { flow, interval, first, packets }
+        FlowUpdate {
+            flow,
+            interval,
+            first,
+            packets,
+        }
     }
 }
 
@@ -218,7 +239,13 @@ impl CapturePoints {
         let number = u32::try_from(points.list.len()).unwrap_or(u32::MAX);
         let node_tid = Arc::clone(&id.1);
         let (options, ledger) = (self.options.clone(), Arc::clone(&self.ledger));
-        let point = Arc::new(Point::new(number, node_tid, options, ledger, Arc::clone(&self.budget)));
+        let point = Arc::new(Point::new(
+            number,
+            node_tid,
+            options,
+            ledger,
+            Arc::clone(&self.budget),
+        ));
         points.list.push(Arc::clone(&point));
         points.numbers.insert(id, number);
         point

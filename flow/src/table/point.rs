@@ -18,7 +18,10 @@ pub(super) struct RawBudget {
 
 impl RawBudget {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, ..Self::default() }
+        Self {
+            limit,
+            ..Self::default()
+        }
     }
 
     /// True if `bytes` more fit.
@@ -97,8 +100,14 @@ impl Point {
         if clock != self.clock_at_tick.swap(clock, Ordering::Relaxed) {
             self.idle_since.store(now.nanos(), Ordering::Relaxed);
         }
-        let idle_nanos = now.nanos().saturating_sub(self.idle_since.load(Ordering::Relaxed)).max(0);
-        PointTime { now: clock.saturating_add(idle_nanos), idle_nanos }
+        let idle_nanos = now
+            .nanos()
+            .saturating_sub(self.idle_since.load(Ordering::Relaxed))
+            .max(0);
+        PointTime {
+            now: clock.saturating_add(idle_nanos),
+            idle_nanos,
+        }
     }
 }
 

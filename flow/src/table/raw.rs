@@ -76,11 +76,17 @@ impl RawLog {
         bytes.extend_from_slice(&(u32::try_from(packet.data.len()).unwrap_or(u32::MAX)).to_le_bytes());
         bytes.extend_from_slice(packet.data);
         chunk.records += 1;
-        Position { chunk: number + 1, offset }
+        Position {
+            chunk: number + 1,
+            offset,
+        }
     }
 
     fn new_chunk(&mut self, need: usize) -> u32 {
-        let bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(need.max(CHUNK)));
+        let bytes = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(need.max(CHUNK)));
         let chunk = Chunk { bytes, records: 0 };
         let number = match self.free.pop() {
             Some(number) => {
@@ -138,7 +144,10 @@ impl RawLog {
 
     fn previous(&self, position: Position) -> Option<Position> {
         let header = self.header(position)?;
-        Some(Position { chunk: u32_of(header, 0), offset: u32_of(header, 4) })
+        Some(Position {
+            chunk: u32_of(header, 0),
+            offset: u32_of(header, 4),
+        })
     }
 
     fn record(&self, position: Position) -> Option<(RawPacket, Position)> {
@@ -146,7 +155,12 @@ impl RawLog {
         let header = self.header(position)?;
         let caplen = u32_of(header, 28) as usize;
         let begin = position.offset as usize + HEADER;
-        let data = self.chunks.get(position.chunk as usize - 1)?.bytes.get(begin..begin + caplen)?.to_vec();
+        let data = self
+            .chunks
+            .get(position.chunk as usize - 1)?
+            .bytes
+            .get(begin..begin + caplen)?
+            .to_vec();
         let packet = RawPacket {
             timestamp: Timestamp::from_nanos(i64::from_le_bytes(header[8..16].try_into().ok()?)),
             index: u32_of(header, 16),
@@ -159,7 +173,9 @@ impl RawLog {
 
     fn header(&self, position: Position) -> Option<&[u8]> {
         let chunk = self.chunks.get((position.chunk as usize).checked_sub(1)?)?;
-        chunk.bytes.get(position.offset as usize..position.offset as usize + HEADER)
+        chunk
+            .bytes
+            .get(position.offset as usize..position.offset as usize + HEADER)
     }
 }
 
@@ -175,7 +191,13 @@ mod tests {
 
     fn keep(data: &[u8], index: u32) -> Keep<'_> {
         let timestamp = Timestamp::from_nanos(i64::from(index) * 7 + 1);
-        Keep { timestamp, index, len: 1500, link_type: LinkType::ETHERNET, data }
+        Keep {
+            timestamp,
+            index,
+            len: 1500,
+            link_type: LinkType::ETHERNET,
+            data,
+        }
     }
 
     #[test]
@@ -195,7 +217,11 @@ mod tests {
         assert_eq!(packets[199].timestamp.nanos(), 1401);
         assert_eq!(log.take(b)[2].data, big);
         assert_eq!(log.take(a).len(), 200);
-        assert!(log.chunks.iter().all(|chunk| chunk.bytes.is_empty() && chunk.records == 0));
+        assert!(
+            log.chunks
+                .iter()
+                .all(|chunk| chunk.bytes.is_empty() && chunk.records == 0)
+        );
         for index in 1..=200 {
             a = log.append(Position::default(), &keep(&[1; 300], index));
             assert_eq!(log.take(a).len(), 1);

@@ -11,10 +11,10 @@ use crate::query::{
 };
 use crate::timestamp::Timestamp;
 
-use super::point::Point;
-use super::state::FlowState;
 use super::FlowTable;
 use super::map::{KeyHash, SHARDS};
+use super::point::Point;
+use super::state::FlowState;
 
 impl FlowTable {
     /// Visits every flow by itself, holding its lock only while `look` copies what it wants; `visit`
@@ -57,11 +57,21 @@ impl FlowReader for FlowTable {
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
         let look = |_, key: &FlowKey, state: &FlowState, point: &Point| {
-            let (start, last) = (Timestamp::from_nanos(state.start), Timestamp::from_nanos(state.last));
-            query.time.overlaps(start, last).then(|| state.snapshot(key, point, state.finish_type()))
+            let (start, last) = (
+                Timestamp::from_nanos(state.start),
+                Timestamp::from_nanos(state.last),
+            );
+            query
+                .time
+                .overlaps(start, last)
+                .then(|| state.snapshot(key, point, state.finish_type()))
         };
         self.each(cancel, look, |flow| {
-            if query.filter.matches(&flow) { visit(flow) } else { ControlFlow::Continue(()) }
+            if query.filter.matches(&flow) {
+                visit(flow)
+            } else {
+                ControlFlow::Continue(())
+            }
         })
     }
 
@@ -73,12 +83,13 @@ impl FlowReader for FlowTable {
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
         let wanted = uuids(flows);
-        let look = |hash: KeyHash, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
-            if state.raw.is_none() || !wanted.contains(&state.uuid) {
-                return None;
-            }
-            Some((state.uuid, self.group(hash.shard()).raw.read(state.raw)))
-        };
+        let look =
+            |hash: KeyHash, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
+                if state.raw.is_none() || !wanted.contains(&state.uuid) {
+                    return None;
+                }
+                Some((state.uuid, self.group(hash.shard()).raw.read(state.raw)))
+            };
         self.each(cancel, look, |(uuid, packets)| {
             packets
                 .into_iter()

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use crate::decode::{DecodeOptions, Part, decode};
 use crate::defrag::Defragmenter;
-use crate::flow::{FinishType, FlowId};
 use crate::extra_layers;
+use crate::flow::{FinishType, FlowId};
 use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::DropReason;
 use crate::packet::{BATCH, Packet, Sink};
@@ -14,12 +14,12 @@ use crate::point::ExtraLayers;
 use crate::query::FlowUpdate;
 use crate::timestamp::Timestamp;
 
+use super::FlowTable;
+use super::map::KeyHash;
 use super::point::Point;
 use super::raw::{Keep, record_len};
 use super::state::{FlowState, Seen};
 use super::tcp::TcpTracker;
-use super::FlowTable;
-use super::map::KeyHash;
 
 /// Updates handed over at once: at some 600 bytes each, 300 KB.
 const UPDATES: usize = 512;
@@ -93,18 +93,23 @@ impl PointSink {
     pub(super) fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
         let table = Arc::clone(&self.table);
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
-            let from = seen.at.div_euclid(self.interval_nanos).saturating_mul(self.interval_nanos);
+            let from = seen
+                .at
+                .div_euclid(self.interval_nanos)
+                .saturating_mul(self.interval_nanos);
             self.interval = (from, from.saturating_add(self.interval_nanos));
         }
         let mut shard = table.flows.shard(hash);
         if let Some(state) = shard.get(hash, &part.key) {
             if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
-                self.out.push(table.update(hash, &part.key, state, &self.point, finish_type));
+                self.out
+                    .push(table.update(hash, &part.key, state, &self.point, finish_type));
                 table.count_end(finish_type);
                 table.counters.begun.fetch_add(1, Ordering::Relaxed);
                 *state = self.begin(part, seen.at);
             } else if state.last < self.interval.0 && state.is_dirty() {
-                self.out.push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
+                self.out
+                    .push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
             }
             self.count(state, part, hash, packet, seen);
             return state.uuid;
@@ -128,14 +133,7 @@ impl PointSink {
         state
     }
 
-    fn count(
-        &mut self,
-        state: &mut FlowState,
-        part: &Part,
-        hash: KeyHash,
-        packet: &Packet<'_>,
-        seen: &Seen,
-    ) {
+    fn count(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) {
         state.apply(part, seen);
         if self.point.options.extra_layers.0 != 0 && !part.reassembled {
             self.extra_layers(state, part, packet);
@@ -154,7 +152,12 @@ impl PointSink {
             let payload = packet.data.get(part.payload.0 as usize..part.payload.1 as usize);
             // Over TCP a DNS message has its length before it (RFC 1035 §4.2.2).
             let skip = if part.tcp.present { 2 } else { 0 };
-            read(payload.and_then(|payload| payload.get(skip..)).unwrap_or_default(), &mut state.rare_mut().layers);
+            read(
+                payload
+                    .and_then(|payload| payload.get(skip..))
+                    .unwrap_or_default(),
+                &mut state.rare_mut().layers,
+            );
         }
     }
 
@@ -205,7 +208,11 @@ impl Sink for PointSink {
             let before = parts.len();
             decode(packet, index, &self.decode, &mut parts);
             if parts.len() == before {
-                *(if packet.link_type.is_supported() { &mut undecodable } else { &mut unsupported }) += 1;
+                *(if packet.link_type.is_supported() {
+                    &mut undecodable
+                } else {
+                    &mut unsupported
+                }) += 1;
             }
         }
 
@@ -229,7 +236,17 @@ impl Sink for PointSink {
                 continue;
             }
             let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
-            parent = self.account(part, *hash, packet, &Seen { at, packets: 1, bytes, sampling_rate });
+            parent = self.account(
+                part,
+                *hash,
+                packet,
+                &Seen {
+                    at,
+                    packets: 1,
+                    bytes,
+                    sampling_rate,
+                },
+            );
         }
 
         let ledger = &self.point.ledger;
@@ -239,10 +256,17 @@ impl Sink for PointSink {
             ledger.drop_packets(DropReason::Undecodable, undecodable);
         }
         if self.raw_kept + self.raw_over_budget > 0 {
-            ledger.raw(std::mem::take(&mut self.raw_kept), std::mem::take(&mut self.raw_over_budget));
+            ledger.raw(
+                std::mem::take(&mut self.raw_kept),
+                std::mem::take(&mut self.raw_over_budget),
+            );
         }
         self.point.advance(Timestamp::from_nanos(newest));
-        if self.defragmenter.as_ref().is_some_and(|defragmenter| !defragmenter.is_empty()) {
+        if self
+            .defragmenter
+            .as_ref()
+            .is_some_and(|defragmenter| !defragmenter.is_empty())
+        {
             self.give_up_fragments(Timestamp::from_nanos(newest));
         }
         self.parts = parts;

@@ -163,7 +163,11 @@ impl FlowState {
     }
 
     fn timeout_nanos(&self, expire_nanos: i64) -> i64 {
-        if self.path.is_short_lived() { expire_nanos.min(SHORT_TIMEOUT_NANOS) } else { expire_nanos }
+        if self.path.is_short_lived() {
+            expire_nanos.min(SHORT_TIMEOUT_NANOS)
+        } else {
+            expire_nanos
+        }
     }
 
     /// True if a packet at `at` does not belong to this flow any more but begins a new one with the
@@ -327,7 +331,13 @@ impl FlowState {
         let ids = flow_ids(key, Timestamp::from_nanos(self.start), &point.node_tid);
         let vlan = u64::from(self.vlan) | self.rare().map_or(0, |rare| rare.inner_vlans);
         let a_is_second = self.is(A_IS_SECOND);
-        let order = |first, second| if a_is_second { (second, first) } else { (first, second) };
+        let order = |first, second| {
+            if a_is_second {
+                (second, first)
+            } else {
+                (first, second)
+            }
+        };
         let transport = self.transport(key);
         let application = transport
             .and_then(|transport| {
@@ -336,7 +346,10 @@ impl FlowState {
                     TransportProtocol::Udp => &point.options.application_ports.udp,
                     TransportProtocol::Sctp => return None,
                 };
-                ports.get(&transport.a).or_else(|| ports.get(&transport.b)).cloned()
+                ports
+                    .get(&transport.a)
+                    .or_else(|| ports.get(&transport.b))
+                    .cloned()
             })
             .unwrap_or(path.application);
         let macs: Option<(MacAddr, MacAddr)> = key
@@ -383,16 +396,32 @@ impl FlowState {
             _ => return None,
         };
         let (first, second) = (ip_from_bytes(&first[..len])?, ip_from_bytes(&second[..len])?);
-        let (a, b) = if self.is(A_IS_SECOND) { (second, first) } else { (first, second) };
-        Some(NetworkLayer { a, b, id: u64::from(self.tunnel().0) })
+        let (a, b) = if self.is(A_IS_SECOND) {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        Some(NetworkLayer {
+            a,
+            b,
+            id: u64::from(self.tunnel().0),
+        })
     }
 
     fn transport(&self, key: &FlowKey) -> Option<TransportLayer> {
         match key.kind() {
             KeyKind::Ports(number) => {
                 let (first, second) = key.ports();
-                let (a, b) = if self.is(A_IS_SECOND) { (second, first) } else { (first, second) };
-                Some(TransportLayer { protocol: TransportProtocol::from_number(number)?, a, b })
+                let (a, b) = if self.is(A_IS_SECOND) {
+                    (second, first)
+                } else {
+                    (first, second)
+                };
+                Some(TransportLayer {
+                    protocol: TransportProtocol::from_number(number)?,
+                    a,
+                    b,
+                })
             }
             KeyKind::Tunnel => Some(TransportLayer {
                 protocol: TransportProtocol::Udp,

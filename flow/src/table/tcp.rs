@@ -58,7 +58,9 @@ impl Direction {
 
     fn catch_up(&mut self) {
         while let Some(next) = self.next {
-            let Some(at) = self.waiting.iter().position(|(begin, _)| !before(next, *begin)) else { return };
+            let Some(at) = self.waiting.iter().position(|(begin, _)| !before(next, *begin)) else {
+                return;
+            };
             let (begin, len) = self.waiting.swap_remove(at);
             let end = begin.wrapping_add(len);
             if before(next, end) {
@@ -88,7 +90,10 @@ pub(super) struct TcpTracker {
 
 impl TcpTracker {
     pub(super) fn new(reassemble: bool) -> Self {
-        Self { handshake: TcpMetric::default(), streams: reassemble.then(Box::default) }
+        Self {
+            handshake: TcpMetric::default(),
+            streams: reassemble.then(Box::default),
+        }
     }
 
     pub(super) fn segment(&mut self, segment: &TcpSegment, ttl: u8, ab: bool, at: i64) {
@@ -104,10 +109,24 @@ impl TcpTracker {
             first(syn_ttl, i64::from(ttl));
         }
         if segment.has(TcpSegment::FIN) {
-            first(if ab { &mut metric.ab_fin_start } else { &mut metric.ba_fin_start }, at_millis);
+            first(
+                if ab {
+                    &mut metric.ab_fin_start
+                } else {
+                    &mut metric.ba_fin_start
+                },
+                at_millis,
+            );
         }
         if segment.has(TcpSegment::RST) {
-            first(if ab { &mut metric.ab_rst_start } else { &mut metric.ba_rst_start }, at_millis);
+            first(
+                if ab {
+                    &mut metric.ab_rst_start
+                } else {
+                    &mut metric.ba_rst_start
+                },
+                at_millis,
+            );
         }
         if let Some(streams) = &mut self.streams {
             streams[usize::from(!ab)].segment(segment);
@@ -115,7 +134,9 @@ impl TcpTracker {
     }
 
     pub(super) fn metric(&self) -> TcpMetric {
-        let Some([ab, ba]) = self.streams.as_deref() else { return self.handshake };
+        let Some([ab, ba]) = self.streams.as_deref() else {
+            return self.handshake;
+        };
         TcpMetric {
             ab_segment_out_of_order: ab.out_of_order,
             ab_segment_skipped: ab.skipped,

@@ -11,10 +11,10 @@ use crate::flow::FinishType;
 use crate::query::FlowUpdate;
 use crate::timestamp::Timestamp;
 
-use super::point::{Point, PointTime, RawBudget};
-use super::state::FlowState;
 use super::FlowTable;
 use super::map::SHARDS;
+use super::point::{Point, PointTime, RawBudget};
+use super::state::FlowState;
 
 /// Ticks until every group has been looked at.
 const TICKS: usize = 5;
@@ -43,9 +43,13 @@ impl FlowTable {
         for budget in pressed {
             self.hand_on_kept(&budget);
         }
-        let interval = i64::try_from(self.options.update_interval.as_nanos()).unwrap_or(i64::MAX).max(1);
+        let interval = i64::try_from(self.options.update_interval.as_nanos())
+            .unwrap_or(i64::MAX)
+            .max(1);
         let expire = i64::try_from(self.options.expire_after.as_nanos()).unwrap_or(i64::MAX);
-        let begin = self.next_group.fetch_add(SHARDS.div_ceil(TICKS), Ordering::Relaxed);
+        let begin = self
+            .next_group
+            .fetch_add(SHARDS.div_ceil(TICKS), Ordering::Relaxed);
         for number in begin..begin + SHARDS.div_ceil(TICKS) {
             self.visit_group(number % SHARDS, &points, |state, time| {
                 if let Some(finish_type) = state.ended_at(time.now, expire) {
@@ -69,7 +73,11 @@ impl FlowTable {
         let points = self.point_times(now);
         for number in 0..SHARDS {
             self.visit_group(number, &points, |state, _| {
-                if state.is_dirty() || !state.raw.is_none() { Verdict::Update } else { Verdict::Leave }
+                if state.is_dirty() || !state.raw.is_none() {
+                    Verdict::Update
+                } else {
+                    Verdict::Leave
+                }
             });
         }
     }
@@ -77,7 +85,10 @@ impl FlowTable {
     /// Hands flows on whose kept packets count against `budget`, group by group, until half of it is
     /// free. A flow that a RST has ended leaves the table with them: nothing follows it.
     pub(super) fn hand_on_kept(&self, budget: &Arc<RawBudget>) {
-        let time = PointTime { now: 0, idle_nanos: 0 };
+        let time = PointTime {
+            now: 0,
+            idle_nanos: 0,
+        };
         let mut points = HashMap::new();
         for point in self.point_list() {
             if Arc::ptr_eq(&point.budget, budget) {
@@ -116,8 +127,12 @@ impl FlowTable {
         let mut gone = Vec::new();
         for hash in hashes {
             let mut shard = self.flows.shard(hash);
-            let Some((key, state)) = shard.find(hash) else { continue };
-            let Some((point, time)) = points.get(&key.point()) else { continue };
+            let Some((key, state)) = shard.find(hash) else {
+                continue;
+            };
+            let Some((point, time)) = points.get(&key.point()) else {
+                continue;
+            };
             match judge(state, time) {
                 Verdict::Leave => {}
                 Verdict::Update => {
