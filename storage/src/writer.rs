@@ -188,28 +188,30 @@ fn run(queue: &Queue, store: &dyn FlowStore) {
     let _ended = queue.ends_with_this();
     let mut retention_due = Instant::now();
     let mut backoff = Backoff::default();
-    while let Some(batches) = queue.next() {
-        if !batches.is_empty() {
-            let slices: Vec<&[FlowUpdate]> = batches.iter().map(|batch| batch.as_slice()).collect();
-            match store.append(Timestamp::now(), &slices) {
-                Ok(()) => {
-                    queue.stored(batches.len());
-                    backoff = Backoff::default();
-                }
-                Err(error) => {
-                    let pause = backoff.next();
-                    if queue.refused(&error) {
-                        tracing::error!(%error, "the store refuses updates; trying again until it takes them");
-                    }
-                    if !queue.pause(pause) {
-                        return;
-                    }
-                }
-            }
-        }
+    loop {
+        // Also while the store refuses: it may lack just the space that retention gives back.
         if Instant::now() >= retention_due {
             retention_due = Instant::now() + queue.options().retention_interval;
             queue.retained(store.retain(Timestamp::now()).err());
+        }
+        let Some(batches) = queue.next(retention_due) else { return };
+        if batches.is_empty() {
+            continue;
+        }
+        let slices: Vec<&[FlowUpdate]> = batches.iter().map(|batch| batch.as_slice()).collect();
+        match store.append(Timestamp::now(), &slices) {
+            Ok(()) => {
+                queue.stored(batches.len());
+                backoff = Backoff::default();
+            }
+            Err(error) => {
+                if queue.refused(&error) {
+                    tracing::error!(%error, "the store refuses updates; trying again until it takes them");
+                }
+                if !queue.pause(backoff.next()) {
+                    return;
+                }
+            }
         }
     }
 }

@@ -95,9 +95,8 @@ impl Queue {
     }
 
     /// For the writing thread: waits until a commit is due and lends its batches, or `None` once
-    /// there is nothing left to do. Empty when only the time for retention has come.
-    pub(super) fn next(&self) -> Option<Vec<Arc<Vec<FlowUpdate>>>> {
-        let idle_until = Instant::now() + self.options.retention_interval;
+    /// there is nothing left to do. Empty at `idle_until`, if no commit was due before.
+    pub(super) fn next(&self, idle_until: Instant) -> Option<Vec<Arc<Vec<FlowUpdate>>>> {
         let mut state = locked(&self.state);
         loop {
             let now = Instant::now();
@@ -111,7 +110,7 @@ impl Queue {
                 Some(oldest) => oldest.since + self.options.commit_interval,
             };
             if due <= now {
-                return Some(state.front(self.options.commit_updates * COMMIT_FACTOR));
+                return Some(state.front(self.options.commit_updates.saturating_mul(COMMIT_FACTOR)));
             }
             state = wait_until(&self.work, state, due);
         }
