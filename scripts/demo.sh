@@ -54,8 +54,8 @@ say "sFlow: the switch samples, the machines ping and talk TCP and UDP"
 "$lab/traffic.sh" "$tag" tcp 64
 "$lab/traffic.sh" "$tag" udp 8
 # Open vSwitch sends what it sampled within a second.
-until_true "the TCP flow" flowtap flows --filter 'Transport=5000' --fail-empty
-until_true "the UDP flow" flowtap flows --filter 'Transport=5001' --fail-empty
+until_true "the TCP flow" flowtap flows --filter "Has('Transport', 5000)" --fail-empty
+until_true "the UDP flow" flowtap flows --filter "Has('Transport', 5001)" --fail-empty
 show "flowtap flows"
 
 say "a capture over TCP: a virtual machine that asked for an address"

@@ -9,6 +9,8 @@ mod validate;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use flowtap_collectors::pcapsocket::PcapSocketOptions;
+use flowtap_collectors::sflow::SflowOptions;
 use flowtap_flow::point::ApplicationPorts;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +38,6 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     /// Serve beyond loopback although nobody is asked who they are.
     pub(crate) insecure: bool,
-    /// Largest request body, an uploaded capture included.
-    pub(crate) max_upload_bytes: usize,
 }
 
 impl Default for Http {
@@ -45,7 +45,6 @@ impl Default for Http {
         Self {
             listen: loopback(8082),
             insecure: false,
-            max_upload_bytes: 1 << 30,
         }
     }
 }
@@ -55,12 +54,15 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sflow {
     pub(crate) listen: Listen,
+    /// What the kernel is asked to hold while the reader is busy.
+    pub(crate) receive_buffer_bytes: usize,
 }
 
 impl Default for Sflow {
     fn default() -> Self {
         Self {
             listen: Listen::At(loopback(6343)),
+            receive_buffer_bytes: SflowOptions::DEFAULT_RECEIVE_BUFFER,
         }
     }
 }
@@ -70,12 +72,15 @@ impl Default for Sflow {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PcapSocket {
     pub(crate) listen: Listen,
+    /// Connections at once; more are closed.
+    pub(crate) max_clients: usize,
 }
 
 impl Default for PcapSocket {
     fn default() -> Self {
         Self {
             listen: Listen::At(loopback(8100)),
+            max_clients: PcapSocketOptions::DEFAULT_MAX_CLIENTS,
         }
     }
 }
@@ -148,8 +153,10 @@ impl Default for Storage {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Queries {
     pub(crate) timeout_seconds: u64,
-    pub(crate) max_rows: usize,
-    pub(crate) max_bytes: usize,
+    pub(crate) max_rows: u64,
+    pub(crate) max_bytes: u64,
+    /// Questions answered at the same time; more are refused.
+    pub(crate) at_once: usize,
 }
 
 impl Default for Queries {
@@ -158,6 +165,7 @@ impl Default for Queries {
             timeout_seconds: 30,
             max_rows: 1_000_000,
             max_bytes: 256 << 20,
+            at_once: 8,
         }
     }
 }

@@ -26,9 +26,14 @@ impl Config {
             ("flows.expire_seconds", self.flows.expire_seconds),
             ("packets.memory_bytes", self.packets.memory_bytes),
             ("queries.timeout_seconds", self.queries.timeout_seconds),
-            ("queries.max_rows", self.queries.max_rows as u64),
-            ("queries.max_bytes", self.queries.max_bytes as u64),
-            ("http.max_upload_bytes", self.http.max_upload_bytes as u64),
+            ("queries.max_rows", self.queries.max_rows),
+            ("queries.max_bytes", self.queries.max_bytes),
+            ("queries.at_once", self.queries.at_once as u64),
+            ("pcap_socket.max_clients", self.pcap_socket.max_clients as u64),
+            (
+                "sflow.receive_buffer_bytes",
+                self.sflow.receive_buffer_bytes as u64,
+            ),
         ] {
             ensure!(value > 0, "{name} must be more than 0");
         }

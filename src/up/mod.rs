@@ -1,0 +1,54 @@
+//! `flowtap up`: everything on one host, from what can fail to what works, and back in order.
+
+mod banner;
+mod inputs;
+mod observe;
+mod open;
+mod query;
+mod running;
+mod stop;
+mod ticker;
+mod upload;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use open::Opened;
+
+/// Runs until SIGTERM or SIGINT, and then to the end of an ordered stop.
+///
+/// # Errors
+/// What keeps it from starting, with nothing started; or who did not stop in time.
+pub(crate) fn run(config: Config) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(config.log_filter()?)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(config));
+    // Whoever was late holds a thread: it ends with the process, not before it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config) -> Result<()> {
+    // From here on a signal asks for an ordered stop; a second one changes nothing.
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+
+    let opened = Opened::open(config).await?;
+    let banner = opened.banner()?;
+    let running = opened.start()?;
+    // A closed stdout is no reason not to run.
+    let _ = writeln!(io::stdout(), "{banner}");
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+    }
+    running.stop().await
+}
