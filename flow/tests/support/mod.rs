@@ -13,7 +13,7 @@ use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowUpdate, UpdateSink}
 use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 
-pub fn ethernet(source: &str, destination: &str, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(source: &str, destination: &str, ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mac = |text| MacAddr::parse(text).expect("a MAC address").0;
     [
         &mac(destination)[..],
@@ -24,16 +24,16 @@ pub fn ethernet(source: &str, destination: &str, ether_type: u16, payload: &[u8]
     .concat()
 }
 
-pub fn dot1q(id: u16, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn dot1q(id: u16, ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes()[..], &ether_type.to_be_bytes(), payload].concat()
 }
 
-pub fn ipv4(source: &str, destination: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(source: &str, destination: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
     fragment(source, destination, protocol, 0, 0, false, payload)
 }
 
 /// An IPv4 packet with identification, offset in bytes and the more-fragments flag.
-pub fn fragment(
+pub(crate) fn fragment(
     source: &str,
     destination: &str,
     protocol: u8,
@@ -46,12 +46,12 @@ pub fn fragment(
     let total = u16::try_from(20 + payload.len()).expect("fits");
     let [hi, lo] = total.to_be_bytes();
     let [id_hi, id_lo] = identification.to_be_bytes();
-    let [off_hi, off_lo] = (offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+    let [off_hi, off_lo] = ((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
     let head = [0x45, 0, hi, lo, id_hi, id_lo, off_hi, off_lo, 64, protocol, 0, 0];
     [&head[..], &address(source), &address(destination), payload].concat()
 }
 
-pub fn ipv6(source: &str, destination: &str, next_header: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv6(source: &str, destination: &str, next_header: u8, payload: &[u8]) -> Vec<u8> {
     let address = |text: &str| match text.parse::<IpAddr>().expect("an address") {
         IpAddr::V6(v6) => v6.octets(),
         IpAddr::V4(_) => panic!("an IPv6 address"),
@@ -66,7 +66,7 @@ pub fn ipv6(source: &str, destination: &str, next_header: u8, payload: &[u8]) ->
     .concat()
 }
 
-pub fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(8 + payload.len()).expect("fits");
     [
         &source.to_be_bytes()[..],
@@ -78,12 +78,12 @@ pub fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-pub const FIN: u8 = 1;
-pub const SYN: u8 = 2;
-pub const RST: u8 = 4;
-pub const ACK: u8 = 16;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
 
-pub fn tcp(source: u16, destination: u16, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp(source: u16, destination: u16, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let rest = [0x50, flags, 0x20, 0, 0, 0, 0, 0];
     [
         &source.to_be_bytes()[..],
@@ -96,7 +96,7 @@ pub fn tcp(source: u16, destination: u16, flags: u8, sequence: u32, payload: &[u
     .concat()
 }
 
-pub fn icmp_echo(request: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn icmp_echo(request: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
     let kind = if request { 8 } else { 0 };
     [
         &[kind, 0, 0, 0][..],
@@ -107,14 +107,14 @@ pub fn icmp_echo(request: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u
     .concat()
 }
 
-pub fn arp() -> Vec<u8> {
+pub(crate) fn arp() -> Vec<u8> {
     let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 1];
     packet.resize(28, 0);
     packet
 }
 
 /// A DNS query or answer with nothing but its header and one question.
-pub fn dns(id: u16, answer: bool) -> Vec<u8> {
+pub(crate) fn dns(id: u16, answer: bool) -> Vec<u8> {
     let flags = if answer { [0x81, 0x80] } else { [1, 0] };
     [
         &id.to_be_bytes()[..],
@@ -127,7 +127,7 @@ pub fn dns(id: u16, answer: bool) -> Vec<u8> {
 
 /// Collects what a table hands over.
 #[derive(Default)]
-pub struct Updates(Mutex<Vec<FlowUpdate>>);
+pub(crate) struct Updates(Mutex<Vec<FlowUpdate>>);
 
 impl UpdateSink for Updates {
     fn send(&self, batch: Vec<FlowUpdate>) {
@@ -136,19 +136,19 @@ impl UpdateSink for Updates {
 }
 
 /// A table with one capture point.
-pub struct Bench {
-    pub table: Arc<FlowTable>,
-    pub updates: Arc<Updates>,
-    pub ledger: Arc<Ledger>,
-    pub sink: Box<dyn Sink>,
+pub(crate) struct Bench {
+    pub(crate) table: Arc<FlowTable>,
+    pub(crate) updates: Arc<Updates>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) sink: Box<dyn Sink>,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(TableOptions::default(), PointOptions::default())
     }
 
-    pub fn with(table: TableOptions, point: PointOptions) -> Self {
+    pub(crate) fn with(table: TableOptions, point: PointOptions) -> Self {
         let updates = Arc::new(Updates::default());
         let table = FlowTable::new(table, Arc::clone(&updates) as Arc<dyn UpdateSink>);
         let ledger = Arc::new(Ledger::default());
@@ -162,7 +162,7 @@ impl Bench {
     }
 
     /// Hands one Ethernet frame over, seen at `at_ms`.
-    pub fn see(&mut self, at_ms: i64, frame: &[u8]) {
+    pub(crate) fn see(&mut self, at_ms: i64, frame: &[u8]) {
         self.see_packet(Packet::new(
             Timestamp::from_millis(at_ms),
             u32::try_from(frame.len()).expect("fits"),
@@ -171,13 +171,13 @@ impl Bench {
         ));
     }
 
-    pub fn see_packet(&mut self, packet: Packet<'_>) {
+    pub(crate) fn see_packet(&mut self, packet: Packet<'_>) {
         self.ledger.receive(1, u64::from(packet.len));
         self.sink.packets(&[packet]);
     }
 
     /// The flows in the table, by start, outer before inner.
-    pub fn live(&self) -> Vec<Flow> {
+    pub(crate) fn live(&self) -> Vec<Flow> {
         let mut flows = Vec::new();
         self.table
             .flows(&FlowQuery::all(), &Cancel::default(), &mut |flow| {
@@ -190,12 +190,12 @@ impl Bench {
     }
 
     /// What was handed over until now.
-    pub fn updates(&mut self) -> Vec<FlowUpdate> {
+    pub(crate) fn updates(&mut self) -> Vec<FlowUpdate> {
         self.sink.flush();
         std::mem::take(&mut *self.updates.0.lock().expect("no poison"))
     }
 
-    pub fn balance(&self) -> LedgerSnapshot {
+    pub(crate) fn balance(&self) -> LedgerSnapshot {
         let snapshot = self.ledger.snapshot();
         assert!(snapshot.balances(), "the ledger does not add up: {snapshot:?}");
         snapshot
