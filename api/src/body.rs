@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use futures_util::stream;
 
@@ -12,15 +13,16 @@ use crate::runner::Held;
 /// at other tasks.
 const CHUNK: usize = 64 * 1024;
 
-/// A body of bytes that are there already.
-pub(crate) fn whole(bytes: Vec<u8>, held: Held) -> Body {
+/// A body of bytes that are there already, and its length, so that a download can show its progress.
+pub(crate) fn whole(bytes: Vec<u8>, held: Held) -> ([(HeaderName, HeaderValue); 1], Body) {
+    let length = [(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))];
     let mut rest = Bytes::from(bytes);
     let chunks = std::iter::from_fn(move || {
         let _held = &held;
         let chunk = rest.split_to(rest.len().min(CHUNK));
         (!chunk.is_empty()).then_some(Ok::<_, Infallible>(chunk))
     });
-    Body::from_stream(stream::iter(chunks))
+    (length, Body::from_stream(stream::iter(chunks)))
 }
 
 /// A body of items that are written one by one, between `head` and `tail`.

@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// Which end of the order comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
 pub(crate) enum Order {
     #[default]
+    #[schema(rename = "asc")]
     Ascending,
+    #[schema(rename = "desc")]
     Descending,
 }
 

@@ -161,9 +161,7 @@ impl Client {
 
     /// Sends a capture file as it is read. Returns when its flows can be queried.
     ///
-    /// A file that is cut short gives [`ClientError::BadRequest`], although its packets are kept. The
-    /// sender can read only once, so that a second analyzer is tried only if `status` of the first
-    /// cannot be had either.
+    /// A file that is cut short gives [`ClientError::BadRequest`], although its packets are kept.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -171,7 +169,7 @@ impl Client {
         &self,
         file: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<UploadReport, ClientError> {
-        // Finds the first analyzer that can be reached, before the file is read.
+        // A file can be sent only once: the analyzer that can be reached is found before.
         self.info().await?;
         let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, UPLOAD_PIECE));
         let url = self.endpoint().url("/api/pcap");

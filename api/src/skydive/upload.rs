@@ -1,6 +1,7 @@
 //! `POST /api/pcap`: capture files over HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -9,6 +10,7 @@ use axum::http::{StatusCode, header};
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::failure::{Code, Failure, PlainFailure};
 use crate::server::App;
@@ -18,6 +20,9 @@ use crate::wire::UploadReport;
 /// Pieces of a body between the connection and the thread that reads them: at hyper's piece size
 /// (up to 400 KiB) 1.6 MB. Full, the connection is not read, and TCP slows the sender down.
 const QUEUE: usize = 4;
+/// How long, and how much, is still read of a file that was refused.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+const DRAIN_BYTES: usize = 64 << 20;
 
 /// Takes a capture file: pcap, pcapng, or gzip of either, as the body itself or as the files of a
 /// multipart form.
@@ -114,6 +119,8 @@ where
         })?;
         bytes += piece.len() as u64;
         if queue.send(Piece::Bytes(piece)).await.is_err() {
+            // The reader gave up. A sender that is cut off in the middle may never see why.
+            let _ = timeout(DRAIN_TIME, drain(&mut pieces)).await;
             break;
         }
     }
@@ -128,6 +135,20 @@ where
     report.bytes += bytes;
     report.packets += file.packets;
     Ok(())
+}
+
+/// Throws away what still comes, up to a limit.
+async fn drain<S>(pieces: &mut S)
+where
+    S: Stream<Item = Result<Bytes, String>> + Unpin,
+{
+    let mut bytes = 0;
+    while let Some(Ok(piece)) = pieces.next().await {
+        bytes += piece.len();
+        if bytes > DRAIN_BYTES {
+            return;
+        }
+    }
 }
 
 enum Piece {

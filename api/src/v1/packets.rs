@@ -59,13 +59,29 @@ enum PacketFormat {
     Pcapng,
 }
 
-/// The words of `precision`, for the OpenAPI document.
-#[derive(utoipa::ToSchema)]
+/// The unit of a capture file's times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
 enum Precision {
     Us,
     Ns,
+}
+
+impl Precision {
+    fn choose(parameter: Option<&str>) -> Result<Self, Failure> {
+        match parameter {
+            None | Some("" | "us") => Ok(Self::Us),
+            Some("ns") => Ok(Self::Ns),
+            Some(other) => Err(params::bad("precision", other, "`us` or `ns`")),
+        }
+    }
+
+    fn resolution(self) -> Resolution {
+        match self {
+            Self::Us => Resolution::Micros,
+            Self::Ns => Resolution::Nanos,
+        }
+    }
 }
 
 impl PacketFormat {
@@ -93,14 +109,6 @@ impl PacketFormat {
             Self::Pcap => "flowtap.pcap",
             Self::Pcapng => "flowtap.pcapng",
         }
-    }
-}
-
-fn resolution(parameter: Option<&str>) -> Result<Resolution, Failure> {
-    match parameter {
-        None | Some("" | "us") => Ok(Resolution::Micros),
-        Some("ns") => Ok(Resolution::Nanos),
-        Some(other) => Err(params::bad("precision", other, "`us` or `ns`")),
     }
 }
 
@@ -146,7 +154,7 @@ pub(crate) async fn list(
         &format!("{}, format, precision", params::SELECT_NAMES),
     )?;
     let format = PacketFormat::choose(params.format.as_deref(), &headers)?;
-    let resolution = resolution(params.precision.as_deref())?;
+    let resolution = Precision::choose(params.precision.as_deref())?.resolution();
     let selection = Selection::<PacketKey>::parse(&params.select, &app.services.captures, Timestamp::now())?;
     let order = selection.order;
     let flows = app.services.flows.clone();

@@ -50,22 +50,13 @@ pub(crate) struct SelectParams {
     /// Not after; the same forms.
     to: Option<String>,
     /// Items of the page, 1 to 100,000.
-    #[param(value_type = Option<u32>)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100_000)]
     limit: Option<String>,
     /// Where the last page ended: its `NextCursor`, or its `X-Next-Cursor` header.
     cursor: Option<String>,
     /// `asc` (oldest first, the default) or `desc`.
-    #[param(inline, value_type = Option<OrderWord>)]
+    #[param(inline, value_type = Option<Order>)]
     order: Option<String>,
-}
-
-/// The words of `order`, for the OpenAPI document.
-#[derive(utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum OrderWord {
-    Asc,
-    Desc,
 }
 
 /// [`SelectParams`], understood.

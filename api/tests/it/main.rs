@@ -1,6 +1,8 @@
 //! The HTTP interface from outside: every route, every form of answer and error, over fakes of the
 //! crates behind it.
 
+#![expect(clippy::unwrap_used, reason = "a test that unwraps says where it failed")]
+
 mod captures;
 mod client;
 mod common;
