@@ -41,6 +41,14 @@ pub(super) struct OpenFlowPort {
     pub(super) port: u32,
 }
 
+impl OpenFlowPort {
+    /// True for the port that is the switch itself (`OFPP_LOCAL`), in the 16 bits of OpenFlow 1.0, which
+    /// Open vSwitch sends, or in 32: its name is the bridge's.
+    pub(super) fn is_local(self) -> bool {
+        matches!(self.port, 0xfffe | 0xffff_fffe)
+    }
+}
+
 /// Datagram header (version, agent, sub-agent, sequence, uptime, samples) for a parser that only
 /// takes datagrams: version 5, an agent of unknown address, one sample.
 const DATAGRAM: [u32; 6] = [5, 0, 0, 0, 0, 1];

@@ -21,8 +21,8 @@ use super::wire::{
     CounterSample, Datagram, DecodeError, DiscardedSample, FlowSample, MAX_DATAGRAM, Sample, Tlv, Tlvs,
 };
 
-/// How long counters may wait for the graph while datagrams keep coming.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+/// How long sinks and counters may wait for a pause while datagrams keep coming.
+const IDLE_EVERY: Duration = Duration::from_secs(1);
 
 /// One datagram as it came.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ pub struct Decoder {
     stats: Arc<SflowStats>,
     counters: CounterReader,
     rebuilt: Vec<u8>,
-    shown: Timestamp,
+    idled: Timestamp,
 }
 
 /// What is known of a datagram while its samples are read.
@@ -76,7 +76,7 @@ impl Decoder {
             stats,
             counters: CounterReader::default(),
             rebuilt: Vec::new(),
-            shown: Timestamp::ZERO,
+            idled: Timestamp::ZERO,
         }
     }
 
@@ -85,6 +85,10 @@ impl Decoder {
     pub fn burst(&mut self, datagrams: &[Received<'_>]) {
         let mut outbox = Outbox::with_buffer(std::mem::take(&mut self.rebuilt));
         for datagram in datagrams {
+            // Between datagrams, when no agent's counters are locked: a sink may wait for a store.
+            if !outbox.has_room() {
+                outbox.deliver(&mut self.sinks, &self.ledger);
+            }
             self.datagram(datagram, &mut outbox);
         }
         outbox.deliver(&mut self.sinks, &self.ledger);
@@ -98,16 +102,17 @@ impl Decoder {
                 totals.datagrams += datagrams.len() as u64;
                 totals.bytes += bytes;
             });
-            if last.timestamp.since(self.shown) >= SHOW_EVERY {
-                self.show(last.timestamp);
+            if last.timestamp.since(self.idled) >= IDLE_EVERY {
+                self.idle(last.timestamp);
             }
         }
     }
 
-    /// Says that no more datagrams wait: sinks are flushed, counters shown.
+    /// Says that no more datagrams wait: sinks are flushed, and counters go into the graph.
     pub fn idle(&mut self, now: Timestamp) {
         self.sinks.flush();
-        self.show(now);
+        self.registry.show();
+        self.idled = now;
     }
 
     /// Counts datagrams that the kernel had no room for.
@@ -115,11 +120,6 @@ impl Decoder {
         self.ledger.receive(datagrams, 0);
         self.ledger.drop_packets(DropReason::Kernel, datagrams);
         self.stats.update(|totals| totals.kernel_drops += datagrams);
-    }
-
-    fn show(&mut self, now: Timestamp) {
-        self.registry.show();
-        self.shown = now;
     }
 
     fn datagram<'a>(&mut self, received: &Received<'a>, outbox: &mut Outbox<'a>) {
@@ -246,9 +246,6 @@ impl Decoder {
         outbox: &mut Outbox<'a>,
     ) {
         let contents = Contents::read(records, current.received, &mut current.stats);
-        if outbox.is_full() {
-            outbox.deliver(&mut self.sinks, &self.ledger);
-        }
         // The samples of one datagram came at one time: steps of a microsecond keep their order.
         let arrived = || {
             current

@@ -6,8 +6,8 @@
 //! | port, owned by its agent | `switchport` | `port N`, or what the agent calls it | ifIndex |
 //!
 //! A sub-agent is a node of its own: Open vSwitch gives each bridge one, with the same agent address.
-//! It renumbers them when a bridge is added; `DatapathID`, which comes with the counters, says which
-//! bridge it is at the time.
+//! It renumbers them when a bridge is added; `Bridge` and `DatapathID`, which come with the counters, say
+//! which bridge it is at the time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use flowtap_topology::{Graph, Metadata, NodeId, NodeSpec, Tid};
 use serde_json::{Value, json};
 
-use super::counters::CounterReport;
+use super::counters::{CounterReport, OpenFlowPort};
 use super::wire::LagPort;
 
 const AGENT: &str = "sflowagent";
@@ -83,6 +83,9 @@ impl Nodes {
             of_port.insert("OfPort".to_owned(), openflow.port.into());
         }
         if let Some(name) = &report.port_name {
+            if report.openflow.is_some_and(OpenFlowPort::is_local) {
+                of_agent.insert("Bridge".to_owned(), name.as_str().into());
+            }
             of_port.insert("Name".to_owned(), name.as_str().into());
         }
         if let Some(interface) = report.interface {

@@ -11,10 +11,11 @@ use flowtap_flow::timestamp::Timestamp;
 
 use super::contents::Contents;
 use super::rebuild::{Rebuilt, rebuild};
+use super::wire::MAX_SAMPLES;
 
-/// Packets that wait at most: 64 bytes each, so the list stays in the L1 cache. A full list goes out
-/// at once.
-const MAX_PENDING: usize = 256;
+/// Packets that wait at most: 64 bytes each, so the list stays in the L1 cache. It has room for two
+/// datagrams at their fullest.
+const MAX_PENDING: usize = 2 * MAX_SAMPLES as usize;
 
 /// An open sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,8 +25,13 @@ pub(super) struct SinkId(usize);
 /// Bounded by the bounds on agents and data sources.
 pub(super) struct Sinks {
     points: Arc<dyn Points>,
-    open: Vec<Box<dyn Sink>>,
+    open: Vec<OpenSink>,
     unflushed: Vec<SinkId>,
+}
+
+struct OpenSink {
+    sink: Box<dyn Sink>,
+    flushed: bool,
 }
 
 impl Sinks {
@@ -38,19 +44,25 @@ impl Sinks {
     }
 
     pub(super) fn open(&mut self, node_tid: &str) -> SinkId {
-        self.open.push(self.points.open(node_tid));
+        self.open.push(OpenSink {
+            sink: self.points.open(node_tid),
+            flushed: true,
+        });
         SinkId(self.open.len() - 1)
     }
 
     pub(super) fn flush(&mut self) {
         for id in self.unflushed.drain(..) {
-            self.open[id.0].flush();
+            let open = &mut self.open[id.0];
+            open.sink.flush();
+            open.flushed = true;
         }
     }
 
     fn packets(&mut self, id: SinkId, batch: &[Packet<'_>]) {
-        self.open[id.0].packets(batch);
-        if self.unflushed.last() != Some(&id) {
+        let open = &mut self.open[id.0];
+        open.sink.packets(batch);
+        if std::mem::replace(&mut open.flushed, false) {
             self.unflushed.push(id);
         }
     }
@@ -118,8 +130,9 @@ impl<'a> Outbox<'a> {
         self.rebuilt
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.pending.is_full()
+    /// True if the packets of another datagram have room: each sample holds one at most.
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.remaining_capacity() >= MAX_SAMPLES as usize
     }
 
     /// Counts a packet, sample or datagram that came and is not handed on.
