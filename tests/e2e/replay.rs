@@ -23,10 +23,9 @@ fn keep_all(data: &Path) -> Server {
     Server::start_with(&data.join("data"), &["--config", config.to_str().expect("text")])
 }
 
-fn received(server: &Server) -> u64 {
-    server.ledger("pcapsocket")["Received"]
-        .as_u64()
-        .expect("a number")
+/// Packets that became part of flows.
+fn kept(server: &Server) -> u64 {
+    server.ledger("pcapsocket")["Kept"].as_u64().expect("a number")
 }
 
 fn read(name: &str) -> Vec<u8> {
@@ -57,7 +56,7 @@ fn netcat_in_tcpdump_out() {
         .stdin(File::open(fixture(MIX)).expect("the fixture"))
         .status();
     assert!(status.expect("nc runs").success());
-    eventually("all packets", || (received(&server) == MIX_PACKETS).then_some(()));
+    eventually("all packets", || (kept(&server) == MIX_PACKETS).then_some(()));
 
     let output = server.ask(&["client", "query", "G.Flows().RawPackets()", "--format", "pcap"]);
     assert!(output.status.success(), "{output:?}");
@@ -91,7 +90,7 @@ fn replayed_files_become_flows() {
         "{talk}"
     );
     // The command returns when all of it is taken: no waiting here.
-    assert_eq!(received(&server), MIX_PACKETS + DHCP_PACKETS);
+    assert_eq!(kept(&server), MIX_PACKETS + DHCP_PACKETS);
     let ledger = server.ledger("pcapsocket");
     assert_eq!(ledger["Received"], ledger["Kept"], "{ledger}");
     assert!(server.count("G.Flows().Has('Application', 'DHCPv4').Count()") > 0);
@@ -121,11 +120,11 @@ fn standard_input_pace_and_gzip() {
     let to = server.pcap_socket.to_string();
     let packed = pipe_bytes("gzip", &["-c"], &read(DHCP));
     pipe(crate::support::FLOWTAP, &["replay", "--to", &to, "-"], &packed);
-    assert_eq!(received(&server), DHCP_PACKETS);
+    assert_eq!(kept(&server), DHCP_PACKETS);
 
     let output = server.ask(&["replay", "--pace", &path(DHCP)]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(received(&server), 2 * DHCP_PACKETS);
+    assert_eq!(kept(&server), 2 * DHCP_PACKETS);
 }
 
 /// As [`pipe`], with bytes out.
@@ -168,7 +167,7 @@ fn files_that_are_none_are_told_and_harm_nobody() {
     let line = String::from_utf8(output.stderr).expect("text");
     assert!(line.contains("cut off in the middle of packet 26"), "{line}");
     eventually("the packets before the cut", || {
-        (received(&server) >= DHCP_PACKETS - 1).then_some(())
+        (kept(&server) >= DHCP_PACKETS - 1).then_some(())
     });
 
     server.replay(&[DHCP]);
@@ -186,9 +185,7 @@ fn ten_streams_one_broken_one_staying() {
     // One that sends a file and stays: its packets are there although it has not ended.
     let mut staying = TcpStream::connect(address).expect("it listens");
     staying.write_all(&file).expect("it reads");
-    eventually("the first file", || {
-        (received(&server) == DHCP_PACKETS).then_some(())
-    });
+    eventually("the first file", || (kept(&server) == DHCP_PACKETS).then_some(()));
 
     // One that talks nonsense: closed, and told in the log.
     let mut broken = TcpStream::connect(address).expect("it listens");
@@ -211,13 +208,21 @@ fn ten_streams_one_broken_one_staying() {
             });
         }
     });
-    assert_eq!(received(&server), 11 * DHCP_PACKETS);
+    assert_eq!(kept(&server), 11 * DHCP_PACKETS);
 
     // The one that stayed goes on: a second file on the same connection.
     staying.write_all(&file).expect("it reads");
     eventually("the second file", || {
-        (received(&server) == 12 * DHCP_PACKETS).then_some(())
+        (kept(&server) == 12 * DHCP_PACKETS).then_some(())
     });
+
+    let ledger = server.ledger("pcapsocket");
+    assert_eq!(ledger["Dropped"]["malformed"], 1, "the nonsense: {ledger}");
+    assert_eq!(
+        ledger["Received"].as_u64(),
+        Some(12 * DHCP_PACKETS + 1),
+        "{ledger}"
+    );
 
     let (status, log) = server.terminate();
     assert!(status.success());
