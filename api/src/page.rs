@@ -184,4 +184,23 @@ mod tests {
         assert_eq!(seen, [1, 2, 3, 4, 5]);
         assert_eq!(pages, 4);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn pages_of_any_items_join_to_the_sorted_whole(
+            items in proptest::collection::btree_map(0u32..500, 0usize..40, 0..60),
+            reversed in proptest::bool::ANY,
+            limit in 1usize..10,
+            bytes in 0usize..100,
+        ) {
+            let offered: Vec<(u32, usize)> = items.iter().rev().map(|(key, bytes)| (*key, *bytes)).collect();
+            let mut expected: Vec<u32> = items.into_keys().collect();
+            let order = if reversed { Order::Descending } else { Order::Ascending };
+            if reversed {
+                expected.reverse();
+            }
+            let (seen, _) = read_all(order, PageLimit { items: limit, bytes }, &offered);
+            proptest::prop_assert_eq!(seen, expected);
+        }
+    }
 }

@@ -63,8 +63,8 @@ pub struct Capture {
     /// Its id. Standing inputs keep theirs over a restart.
     #[serde(rename = "UUID")]
     pub uuid: String,
-    /// The expression that picks its nodes; standing inputs have none.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// The expression that picks its nodes; empty for standing inputs. Never left out: Skydive's
+    /// captures always have one, and its Python client counts on that.
     pub gremlin_query: String,
     /// A pcap-filter(7) expression.
     #[serde(rename = "BPFFilter", skip_serializing_if = "String::is_empty")]
@@ -154,6 +154,7 @@ mod tests {
                 "Count",
                 "CreateTime",
                 "ExtraTCPMetric",
+                "GremlinQuery",
                 "IPDefrag",
                 "Ledger",
                 "PollingInterval",
