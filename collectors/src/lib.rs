@@ -4,6 +4,8 @@
 //! are apart: once a reader is open the kernel queues what arrives, and only then may a capture say
 //! that it is active.
 
+pub mod bpf;
+pub mod pcapsocket;
 pub mod sflow;
 
 use std::net::SocketAddr;

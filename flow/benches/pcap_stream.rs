@@ -1,7 +1,6 @@
 //! What it costs to get a packet out of a capture stream: each measurement is one pass over a file
 //! of a million small packets in the page cache, read in as a socket would be.
 
-#![expect(missing_docs, reason = "criterion_group! makes public items")]
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::fs::File;
@@ -54,7 +53,9 @@ fn one(group: &mut BenchmarkGroup<'_, criterion::measurement::WallTime>, name: &
 fn pcap_stream(criterion: &mut Criterion) {
     let packets = packets();
     let mut group = criterion.benchmark_group("pcap_stream");
-    group.throughput(Throughput::Elements(PACKETS as u64)).sample_size(20);
+    group
+        .throughput(Throughput::Elements(PACKETS as u64))
+        .sample_size(20);
     let pcap = to_pcap(&packets, Resolution::Micros).unwrap();
     one(&mut group, "pcap", &pcap);
     one(&mut group, "pcapng", &to_pcapng(&packets).unwrap());

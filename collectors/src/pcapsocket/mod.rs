@@ -1,0 +1,22 @@
+//! Capture streams over TCP: `nc -N HOST 8100 < FILE`.
+//!
+//! A client sends pcap or pcapng, or gzip of either, as many files as it likes one after another, at
+//! once or as packets come, and gets no answer but the end of the connection, when all is taken.
+//! Packets keep their times. A client that sends something else loses its own connection and nothing
+//! more.
+//!
+//! Each connection has a thread that reads, parses and hands on, so that a flow table or store that
+//! falls behind makes the peer send more slowly, by TCP's own means.
+
+mod client;
+mod gate;
+mod ingest;
+mod reader;
+mod stats;
+
+#[cfg(test)]
+mod tests;
+
+pub use ingest::{Ingest, IngestError, IngestReport, Pull, ingest};
+pub use reader::{PcapSocket, PcapSocketOptions, PcapSocketReader};
+pub use stats::{ClientStats, FailedClient, PcapSocketCounters, PcapSocketStats};
