@@ -131,7 +131,7 @@ impl Running {
         let (ticker, table) = (self.ticker, self.table);
         let flush = spawn_blocking(move || {
             ticker.stop();
-            table.flush(Timestamp::now());
+            table.flush();
         });
         stop.part("flow table", Duration::from_secs(8), flush).await;
 

@@ -48,8 +48,9 @@ impl Group {
 
 impl FlowTable {
     /// Notes a flow that has just been added, and evicts others if its group is over its capacity.
-    /// Their last updates go to `out`. No shard may be locked.
-    pub(super) fn admit(&self, hash: KeyHash, out: &mut Vec<FlowUpdate>) {
+    /// Their last updates go to `out`. `at` is the new flow's time in nanoseconds: one that was silent
+    /// for too long by then has ended, not been evicted. No shard may be locked.
+    pub(super) fn admit(&self, hash: KeyHash, at: i64, out: &mut Vec<FlowUpdate>) {
         self.counters.begun.fetch_add(1, Ordering::Relaxed);
         let mut candidate = {
             let mut group = self.group(hash.shard());
@@ -58,7 +59,7 @@ impl FlowTable {
         };
         let mut chances = 0;
         while let Some(hash) = candidate {
-            let evicted = self.evict(hash, chances == MAX_CHANCES, out);
+            let evicted = self.evict(hash, at, chances == MAX_CHANCES, out);
             chances += 1;
             let mut group = self.group(hash.shard());
             if !evicted {
@@ -69,7 +70,7 @@ impl FlowTable {
     }
 
     /// Takes the flow out unless it was used since it was last looked at. False if it stays.
-    fn evict(&self, hash: KeyHash, at_once: bool, out: &mut Vec<FlowUpdate>) -> bool {
+    fn evict(&self, hash: KeyHash, at: i64, at_once: bool, out: &mut Vec<FlowUpdate>) -> bool {
         let mut shard = self.flows.shard(hash);
         let Some((key, state)) = shard.find(hash) else {
             return true;
@@ -79,7 +80,9 @@ impl FlowTable {
         }
         if let Some(point) = self.point(key.point()) {
             let finish_type = match state.finish_type() {
-                FinishType::NotFinished => FinishType::Evicted,
+                FinishType::NotFinished => state
+                    .ended_at(at, self.expire_nanos())
+                    .unwrap_or(FinishType::Evicted),
                 finished => finished,
             };
             self.count_end(finish_type);

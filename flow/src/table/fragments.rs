@@ -41,6 +41,7 @@ impl PointSink {
         part.fragment = None;
         let mut parts = Vec::new();
         decode_reassembled(&payload, datagram.protocol, part, &self.decode, &mut parts);
+        let clock = self.table.clock();
         let mut parent = FlowId::NONE;
         for (i, mut part) in parts.into_iter().enumerate() {
             part.key.set_parent(parent);
@@ -55,6 +56,7 @@ impl PointSink {
                     packets: 1,
                     bytes: part.len.into(),
                     sampling_rate,
+                    clock,
                 };
                 parent = self.account(&part, hash, &last.packet(), &seen);
                 continue;
@@ -64,6 +66,7 @@ impl PointSink {
                 packets: u32::try_from(datagram.packets.len()).unwrap_or(u32::MAX),
                 bytes: datagram.packets.iter().map(|packet| u64::from(packet.len)).sum(),
                 sampling_rate,
+                clock,
             };
             parent = self.account(&part, hash, &first.packet(), &seen);
             let table = std::sync::Arc::clone(&self.table);
@@ -84,6 +87,7 @@ impl PointSink {
 
     /// Fragments that stay fragments.
     fn pieces(&mut self, datagram: &Datagram) {
+        let clock = self.table.clock();
         for held in &datagram.packets {
             let packet = held.packet();
             let mut parts = Vec::new();
@@ -96,6 +100,7 @@ impl PointSink {
                     packets: 1,
                     bytes,
                     sampling_rate,
+                    clock,
                 };
                 self.account(&part, hash, &packet, &seen);
                 if let Some(state) = self.table.flows.shard(hash).get(hash, &part.key) {

@@ -21,7 +21,7 @@ mod tick;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::flow::FinishType;
@@ -46,8 +46,13 @@ pub struct TableOptions {
     pub max_flows: usize,
     /// How long an update interval lasts: a flow that goes on is handed to the store once in each.
     pub update_interval: Duration,
-    /// After how long a silence a flow has ended.
+    /// After how long a silence a flow has ended; at most [`TableOptions::LONGEST_EXPIRY`].
     pub expire_after: Duration,
+}
+
+impl TableOptions {
+    /// Twelve hours: a flow notes when it was last seen in 16 bits of seconds.
+    pub const LONGEST_EXPIRY: Duration = Duration::from_secs(12 * 3600);
 }
 
 impl Default for TableOptions {
@@ -103,6 +108,9 @@ pub struct FlowTable {
     counters: Counters,
     next_group: AtomicUsize,
     next_relief: AtomicUsize,
+    /// The wall's time at the first tick, in seconds, and how far it has come since.
+    first_tick: OnceLock<i64>,
+    clock: AtomicU64,
 }
 
 #[derive(Default)]
@@ -125,6 +133,8 @@ impl FlowTable {
             counters: Counters::default(),
             next_group: AtomicUsize::new(0),
             next_relief: AtomicUsize::new(0),
+            first_tick: OnceLock::new(),
+            clock: AtomicU64::new(0),
         })
     }
 
@@ -161,6 +171,22 @@ impl FlowTable {
             updates: load(&self.counters.updates),
             raw_packets_bytes: budgets.iter().map(|budget| budget.used()).sum(),
         }
+    }
+
+    /// Seconds since the first tick modulo 2¹⁶.
+    fn clock(&self) -> u16 {
+        u16::try_from(self.clock.load(Ordering::Relaxed) & 0xffff).unwrap_or_default()
+    }
+
+    fn interval_nanos(&self) -> i64 {
+        i64::try_from(self.options.update_interval.as_nanos())
+            .unwrap_or(i64::MAX)
+            .max(1)
+    }
+
+    fn expire_nanos(&self) -> i64 {
+        let expire_after = self.options.expire_after.min(TableOptions::LONGEST_EXPIRY);
+        i64::try_from(expire_after.as_nanos()).unwrap_or(i64::MAX)
     }
 
     fn group(&self, number: usize) -> MutexGuard<'_, Group> {

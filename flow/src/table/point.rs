@@ -1,11 +1,10 @@
-//! Capture points as the table knows them: number, options, clock and byte budget.
+//! Capture points as the table knows them: number, options and byte budget.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::ledger::Ledger;
 use crate::point::PointOptions;
-use crate::timestamp::Timestamp;
 
 /// Bytes that kept packets of one capture hold until a store has them.
 #[derive(Debug, Default)]
@@ -62,9 +61,9 @@ pub(super) struct Point {
     pub(super) options: PointOptions,
     pub(super) ledger: Arc<Ledger>,
     pub(super) budget: Arc<RawBudget>,
-    clock: AtomicI64,
-    clock_at_tick: AtomicI64,
-    idle_since: AtomicI64,
+    packets: AtomicU64,
+    packets_at_tick: AtomicU64,
+    quiet_since: AtomicU64,
 }
 
 impl Point {
@@ -81,39 +80,23 @@ impl Point {
             options,
             ledger,
             budget,
-            clock: AtomicI64::new(i64::MIN),
-            clock_at_tick: AtomicI64::new(i64::MIN),
-            idle_since: AtomicI64::new(0),
+            packets: AtomicU64::new(0),
+            packets_at_tick: AtomicU64::new(0),
+            quiet_since: AtomicU64::new(0),
         }
     }
 
-    /// Notes the time of the newest packet.
-    pub(super) fn advance(&self, to: Timestamp) {
-        self.clock.fetch_max(to.nanos(), Ordering::Relaxed);
+    /// Notes that packets came.
+    pub(super) fn count(&self, packets: u64) {
+        self.packets.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// The time that packets of this point have reached, plus how long none has come: for a live
-    /// source the clock on the wall, for a replayed file the file's time until it ends, and then on
-    /// from there. The second value is how long no packet has come.
-    pub(super) fn tick(&self, now: Timestamp) -> PointTime {
-        let clock = self.clock.load(Ordering::Relaxed);
-        if clock != self.clock_at_tick.swap(clock, Ordering::Relaxed) {
-            self.idle_since.store(now.nanos(), Ordering::Relaxed);
+    /// Called at each tick: for how many seconds of the table's clock no packet has come.
+    pub(super) fn quiet_for(&self, clock: u64) -> u64 {
+        let packets = self.packets.load(Ordering::Relaxed);
+        if packets != self.packets_at_tick.swap(packets, Ordering::Relaxed) {
+            self.quiet_since.store(clock, Ordering::Relaxed);
         }
-        let idle_nanos = now
-            .nanos()
-            .saturating_sub(self.idle_since.load(Ordering::Relaxed))
-            .max(0);
-        PointTime {
-            now: clock.saturating_add(idle_nanos),
-            idle_nanos,
-        }
+        clock.saturating_sub(self.quiet_since.load(Ordering::Relaxed))
     }
-}
-
-/// A point's own time at a tick, nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PointTime {
-    pub(super) now: i64,
-    pub(super) idle_nanos: i64,
 }

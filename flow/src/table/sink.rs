@@ -45,12 +45,11 @@ pub(super) struct PointSink {
 
 impl PointSink {
     pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>) -> Self {
-        let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self {
             decode: DecodeOptions::new(point.number, point.options.layer_key_mode),
             defragmenter: point.options.ip_defrag.then(Defragmenter::default),
-            interval_nanos: nanos(table.options.update_interval).max(1),
-            expire_nanos: nanos(table.options.expire_after),
+            interval_nanos: table.interval_nanos(),
+            expire_nanos: table.expire_nanos(),
             interval: (0, 0),
             parts: Vec::with_capacity(BATCH * 2),
             hashes: Vec::with_capacity(BATCH * 2),
@@ -119,7 +118,7 @@ impl PointSink {
         let uuid = state.uuid;
         shard.insert(hash, part.key, state);
         drop(shard);
-        table.admit(hash, &mut self.out);
+        table.admit(hash, seen.at, &mut self.out);
         uuid
     }
 
@@ -222,6 +221,7 @@ impl Sink for PointSink {
             _ => KeyHash(0),
         }));
 
+        let clock = self.table.clock();
         let mut newest = i64::MIN;
         let mut parent = FlowId::NONE;
         for (part, hash) in parts.iter_mut().zip(&mut hashes) {
@@ -245,6 +245,7 @@ impl Sink for PointSink {
                     packets: 1,
                     bytes,
                     sampling_rate,
+                    clock,
                 },
             );
         }
@@ -261,7 +262,7 @@ impl Sink for PointSink {
                 std::mem::take(&mut self.raw_over_budget),
             );
         }
-        self.point.advance(Timestamp::from_nanos(newest));
+        self.point.count(batch.len() as u64);
         if self
             .defragmenter
             .as_ref()

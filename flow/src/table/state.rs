@@ -35,6 +35,10 @@ fn low_32(word: u64) -> u32 {
     u32::try_from(word & 0xffff_ffff).unwrap_or_default()
 }
 
+/// Seconds of silence that the 16-bit clock can tell; a greater distance is a packet that came after
+/// the clock was read. More than [`super::TableOptions::LONGEST_EXPIRY`].
+const LONGEST_SILENCE: u16 = 49_152;
+
 /// How long a flow that has ended by FIN or RST still takes late packets in.
 pub(super) const FINISHED_HOLD_NANOS: i64 = 15_000_000_000;
 /// ARP and DNS conversations end after this silence (Skydive's `flow.application_timeout`).
@@ -60,6 +64,8 @@ pub(super) struct FlowState {
     path: PathId,
     probe_tag: u16,
     flags: u16,
+    /// When the last packet came, in seconds of the table's clock modulo 2¹⁶.
+    touched: u16,
     pub(super) extra: Option<Box<Extra>>,
 }
 
@@ -74,6 +80,8 @@ pub(super) struct Seen {
     pub(super) bytes: u64,
     /// N of 1:N.
     pub(super) sampling_rate: u32,
+    /// Seconds of the table's clock modulo 2¹⁶.
+    pub(super) clock: u16,
 }
 
 impl FlowState {
@@ -94,6 +102,7 @@ impl FlowState {
             vlan: low_32(part.vlan & OUTER_VLANS),
             path,
             probe_tag: 0,
+            touched: 0,
             flags: if part.swapped { A_IS_SECOND } else { 0 },
             extra: None,
         };
@@ -147,7 +156,17 @@ impl FlowState {
         }
     }
 
-    /// If the flow is over at `now` (nanoseconds of its point), why.
+    /// The flow's own time at second `clock` of the table's clock: that of its last packet, and how
+    /// long none has come. For live traffic that is the time on the wall; a file that was replayed
+    /// years after it was made goes on from its end.
+    pub(super) fn now(&self, clock: u16) -> i64 {
+        let silence = clock.wrapping_sub(self.touched);
+        // A packet may have come after the clock was read for this.
+        let silence = if silence > LONGEST_SILENCE { 0 } else { silence };
+        self.last.saturating_add(i64::from(silence) * 1_000_000_000)
+    }
+
+    /// If the flow is over at `now`, nanoseconds of its own time, why.
     pub(super) fn ended_at(&self, now: i64, expire_nanos: i64) -> Option<FinishType> {
         let silence = now.saturating_sub(self.last);
         // The shortest of all, and the answer for nearly every packet.
@@ -203,6 +222,7 @@ impl FlowState {
             self.flags |= REFERENCED;
         }
         self.flags |= DIRTY;
+        self.touched = seen.clock;
         self.last = self.last.max(seen.at);
         if part.probe != Probe::None {
             self.probe(part.probe, ab, seen.at);

@@ -13,14 +13,16 @@ use crate::timestamp::Timestamp;
 
 use super::FlowTable;
 use super::map::SHARDS;
-use super::point::{Point, PointTime, RawBudget};
+use super::point::{Point, RawBudget};
 use super::state::FlowState;
 
 /// Ticks until every group has been looked at.
 const TICKS: usize = 5;
 /// After this silence of a whole capture point its flows are handed to the store: a replayed file
 /// has ended, or the network is quiet and nothing is gained by waiting for the interval's end.
-const QUIET_NANOS: i64 = 3_000_000_000;
+const QUIET_SECONDS: u64 = 3;
+
+type NotedPoints = HashMap<u32, (Arc<Point>, bool)>;
 
 /// What to do with a flow.
 enum Verdict {
@@ -33,30 +35,29 @@ impl FlowTable {
     /// Called once a second with the time on the wall: hands quiet flows to the store, and those
     /// that have ended.
     pub fn tick(&self, now: Timestamp) {
-        let points = self.point_times(now);
-        let mut pressed: Vec<Arc<RawBudget>> = Vec::new();
+        let now = now.millis() / 1000;
+        let elapsed = now.saturating_sub(*self.first_tick.get_or_init(|| now));
+        // A wall clock that is set back stands still here until it has caught up.
+        self.clock
+            .fetch_max(u64::try_from(elapsed).unwrap_or_default(), Ordering::Relaxed);
+        let clock = self.clock.load(Ordering::Relaxed);
+        let points = self.points_by_number(|point| point.quiet_for(clock) >= QUIET_SECONDS);
         for (point, _) in points.values() {
             if point.budget.take_pressed() {
-                pressed.push(Arc::clone(&point.budget));
+                self.hand_on_kept(&point.budget);
             }
         }
-        for budget in pressed {
-            self.hand_on_kept(&budget);
-        }
-        let interval = i64::try_from(self.options.update_interval.as_nanos())
-            .unwrap_or(i64::MAX)
-            .max(1);
-        let expire = i64::try_from(self.options.expire_after.as_nanos()).unwrap_or(i64::MAX);
+        let (interval, expire, clock) = (self.interval_nanos(), self.expire_nanos(), self.clock());
         let begin = self
             .next_group
             .fetch_add(SHARDS.div_ceil(TICKS), Ordering::Relaxed);
         for number in begin..begin + SHARDS.div_ceil(TICKS) {
-            self.visit_group(number % SHARDS, &points, |state, time| {
-                if let Some(finish_type) = state.ended_at(time.now, expire) {
+            self.visit_group(number % SHARDS, &points, |state, quiet| {
+                let now = state.now(clock);
+                if let Some(finish_type) = state.ended_at(now, expire) {
                     Verdict::Remove(finish_type)
                 } else if state.is_dirty()
-                    && (time.idle_nanos >= QUIET_NANOS
-                        || state.last.div_euclid(interval) < time.now.div_euclid(interval))
+                    && (quiet || state.last.div_euclid(interval) < now.div_euclid(interval))
                 {
                     Verdict::Update
                 } else {
@@ -69,8 +70,8 @@ impl FlowTable {
 
     /// Hands every flow with something new to the store; flows stay in the table. For an orderly
     /// stop, when all readers have ended.
-    pub fn flush(&self, now: Timestamp) {
-        let points = self.point_times(now);
+    pub fn flush(&self) {
+        let points = self.points_by_number(|_| true);
         for number in 0..SHARDS {
             self.visit_group(number, &points, |state, _| {
                 if state.is_dirty() || !state.raw.is_none() {
@@ -85,16 +86,8 @@ impl FlowTable {
     /// Hands flows on whose kept packets count against `budget`, group by group, until half of it is
     /// free. A flow that a RST has ended leaves the table with them: nothing follows it.
     pub(super) fn hand_on_kept(&self, budget: &Arc<RawBudget>) {
-        let time = PointTime {
-            now: 0,
-            idle_nanos: 0,
-        };
-        let mut points = HashMap::new();
-        for point in self.point_list() {
-            if Arc::ptr_eq(&point.budget, budget) {
-                points.insert(point.number, (point, time));
-            }
-        }
+        let mut points = self.points_by_number(|_| true);
+        points.retain(|_, (point, _)| Arc::ptr_eq(&point.budget, budget));
         for _ in 0..SHARDS {
             if budget.is_half_free() {
                 return;
@@ -109,19 +102,15 @@ impl FlowTable {
         }
     }
 
-    fn point_times(&self, now: Timestamp) -> HashMap<u32, (Arc<Point>, PointTime)> {
-        let with_time = |point: Arc<Point>| (point.number, (Arc::clone(&point), point.tick(now)));
-        self.point_list().into_iter().map(with_time).collect()
+    /// The capture points by number, each with what `note` says of it.
+    fn points_by_number(&self, note: impl Fn(&Point) -> bool) -> NotedPoints {
+        let noted = |point: Arc<Point>| (point.number, (Arc::clone(&point), note(&point)));
+        self.point_list().into_iter().map(noted).collect()
     }
 
     /// Applies `judge` to each flow of a group that belongs to one of `points`. Updates go out when
     /// no lock is held.
-    fn visit_group(
-        &self,
-        number: usize,
-        points: &HashMap<u32, (Arc<Point>, PointTime)>,
-        judge: impl Fn(&FlowState, &PointTime) -> Verdict,
-    ) {
+    fn visit_group(&self, number: usize, points: &NotedPoints, judge: impl Fn(&FlowState, bool) -> Verdict) {
         let hashes = self.group(number).hashes();
         let mut out = Vec::new();
         let mut gone = Vec::new();
@@ -130,10 +119,10 @@ impl FlowTable {
             let Some((key, state)) = shard.find(hash) else {
                 continue;
             };
-            let Some((point, time)) = points.get(&key.point()) else {
+            let Some((point, noted)) = points.get(&key.point()) else {
                 continue;
             };
-            match judge(state, time) {
+            match judge(state, *noted) {
                 Verdict::Leave => {}
                 Verdict::Update => {
                     out.push(self.update(hash, &key, state, point, FinishType::NotFinished));
