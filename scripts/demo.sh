@@ -65,10 +65,11 @@ show "flowtap flows --app DHCPv4"
 
 say "the same questions with curl, as Skydive's clients ask them"
 show "curl -s http://127.0.0.1:8082/api/topology -d '{\"GremlinQuery\": \"G.Flows().Has('\\''Application'\\'', '\\''ICMPv4'\\'').Limit(1)\"}'; echo"
-show "curl -s 'http://127.0.0.1:8082/api/v1/flows?limit=1'; echo"
+say "with our own path, by filter and time"
+show "curl -s 'http://127.0.0.1:8082/api/v1/flows?app=TCP&from=-5m&format=csv'"
 
 say "and on the command line, packets included, for tcpdump to read"
-show "flowtap client capture list"
+show "flowtap client capture list | grep -E '\"(Type|State|Received|Kept)\"'"
 show "flowtap client query \"G.Flows().Has('Transport.B', 5000).RawPackets()\" --format pcap | tcpdump -nqt -c 6 -r - 2>/dev/null"
 show "flowtap client query \"G.Flows().Has('Application', 'DHCPv4').RawPackets()\" --format pcap | tcpdump -nt -r - 2>/dev/null"
 

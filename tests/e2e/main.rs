@@ -5,6 +5,7 @@ mod support;
 mod command_line;
 mod lab;
 mod life;
+mod metrics;
 mod replay;
 mod sflow;
 mod survival;

@@ -1,12 +1,14 @@
 //! Recorded sFlow of a real switch, sent again: every sampled packet is in the store once.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
+use std::process::{Command, Stdio};
 
 use flowtap_flow::packet::Packet;
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::timestamp::Timestamp;
 
-use crate::support::{Server, eventually, fixture};
+use crate::support::{FLOWTAP, Server, clean, eventually, fixture};
 
 /// A packet of a capture file: bytes on the wire, and those captured.
 type Captured = (u32, Vec<u8>);
@@ -30,12 +32,16 @@ fn datagrams(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Sends a recording, waits for its samples, and returns them as they come out again.
-fn samples_of(server: &Server, name: &str, samples: u64) -> Vec<Captured> {
+fn send(server: &Server, name: &str) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     for datagram in datagrams(&format!("{name}.pcap")) {
         socket.send_to(&datagram, server.sflow).expect("sent");
     }
+}
+
+/// Sends a recording, waits for its samples, and returns them as they come out again.
+fn samples_of(server: &Server, name: &str, samples: u64) -> Vec<Captured> {
+    send(server, name);
     eventually("all samples", || {
         (server.ledger("sflow")["Kept"].as_u64() == Some(samples)).then_some(())
     });
@@ -100,4 +106,44 @@ fn each_recording_comes_out_as_it_went_in() {
         live.sort();
         assert_eq!(stored, live, "{name}: the same after a restart");
     }
+}
+
+#[test]
+fn followed_flows_appear_as_they_come() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let mut follower = clean(FLOWTAP)
+        .args([
+            "flows",
+            "--follow",
+            "-o",
+            "jsonl",
+            "--app",
+            "ICMPv4",
+            "--analyzer",
+            &server.http.to_string(),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    // A look may fall between two datagrams: then more lines follow until all echoes are in.
+    let mut until = |echoes: u64| {
+        send(&server, "ovs-sflow-icmp");
+        loop {
+            let line = lines.next().expect("it goes on").expect("text");
+            let flow: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            if flow["Metric"]["ABPackets"] == echoes {
+                break;
+            }
+        }
+    };
+    until(10);
+    // The same flow again, because it has new packets.
+    until(20);
+    let sent = Command::new("kill")
+        .args(["-INT", &follower.id().to_string()])
+        .status();
+    assert!(sent.expect("kill runs").success());
+    assert!(follower.wait().expect("a child of ours").success());
 }
