@@ -53,3 +53,22 @@ pub enum CollectError {
         source: std::io::Error,
     },
 }
+
+impl CollectError {
+    /// [`CollectError::Listen`], with a hint where the system's error has a usual cause.
+    pub(crate) fn listen(protocol: &'static str, address: SocketAddr, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+        let hint = match source.kind() {
+            AddrInUse => "; another program listens there: stop it or choose another port",
+            AddrNotAvailable => "; no interface of this host has that address",
+            PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+            _ => "",
+        };
+        Self::Listen {
+            protocol,
+            address,
+            source,
+            hint,
+        }
+    }
+}

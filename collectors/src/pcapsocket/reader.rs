@@ -62,12 +62,7 @@ impl PcapSocket {
     /// # Errors
     /// [`CollectError::Listen`] if the address is taken, not this host's, or not allowed.
     pub fn bind(address: SocketAddr, options: PcapSocketOptions) -> Result<PcapSocketReader, CollectError> {
-        let failed = |source: io::Error| CollectError::Listen {
-            protocol: "TCP",
-            address,
-            hint: hint(&source),
-            source,
-        };
+        let failed = |source| CollectError::listen("TCP", address, source);
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
@@ -77,15 +72,6 @@ impl PcapSocket {
             options,
             shared: Arc::default(),
         })
-    }
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program listens there: stop it or choose another port",
-        io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        _ => "",
     }
 }
 

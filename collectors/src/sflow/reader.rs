@@ -49,12 +49,7 @@ impl Sflow {
     /// # Errors
     /// [`CollectError::Listen`] if the address is taken, not this host's, or not allowed.
     pub fn bind(address: SocketAddr, options: SflowOptions) -> Result<SflowReader, CollectError> {
-        let failed = |source: io::Error| CollectError::Listen {
-            protocol: "UDP",
-            address,
-            hint: hint(&source),
-            source,
-        };
+        let failed = |source| CollectError::listen("UDP", address, source);
         let socket = UdpSocket::bind(address, options.receive_buffer).map_err(failed)?;
         let local_addr = socket.local_addr().map_err(failed)?;
         let granted = socket.receive_buffer().map_err(failed)?;
@@ -73,15 +68,6 @@ impl Sflow {
             graph: options.graph,
             stats: Arc::default(),
         })
-    }
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another collector listens there: stop it or choose another port",
-        io::ErrorKind::AddrNotAvailable => "; no interface of this host has that address",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        _ => "",
     }
 }
 

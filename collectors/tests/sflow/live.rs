@@ -231,7 +231,7 @@ fn a_port_that_is_taken_is_a_clear_error() {
         "{error}"
     );
     assert!(
-        error.ends_with("; another collector listens there: stop it or choose another port"),
+        error.ends_with("; another program listens there: stop it or choose another port"),
         "{error}"
     );
     drop(holder);
