@@ -162,6 +162,11 @@ proptest! {
         let (_, file) = variants(packets).swap_remove(variant);
         prop_assert_eq!(read_pieces(split(&file, &cuts)).complete(), packets);
     }
+}
+
+proptest! {
+    // Megabytes a case.
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn packets_of_any_length_through_buffers_of_any_fill(
