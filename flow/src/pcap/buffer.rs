@@ -66,6 +66,10 @@ impl Buffer {
     }
 
     fn grow_to(&mut self, len: usize) {
-        self.bytes.resize(len, 0);
+        // Zeroed by the system, page by page as it is used: an idle stream costs a page or two.
+        let mut grown = vec![0; len];
+        let held = self.end - self.start;
+        grown[..held].copy_from_slice(self.unread());
+        (self.bytes, self.start, self.end) = (grown, 0, held);
     }
 }
