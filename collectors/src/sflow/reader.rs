@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use flowtap_flow::timestamp::Timestamp;
@@ -162,6 +163,11 @@ impl Drop for RingOnDrop {
 /// never come.
 const IDLE_MS: i32 = 1_000;
 
+/// How long datagrams may gather behind the first: taken one by one, each costs a wake-up and two
+/// calls, twice as much as in bursts. At 100,000 a second that is 100 datagrams, 3 % of the receive
+/// buffer; their time stamps are the kernel's all the same.
+const GATHER: Duration = Duration::from_millis(1);
+
 fn receive(socket: &UdpSocket, wake: &Wake, decoder: &mut Decoder) -> io::Result<()> {
     let mut burst = Burst::new();
     let mut drops = KernelDrops::default();
@@ -188,6 +194,7 @@ fn receive(socket: &UdpSocket, wake: &Wake, decoder: &mut Decoder) -> io::Result
         }
         if count < BURST {
             socket.wait(wake, IDLE_MS)?;
+            std::thread::sleep(GATHER);
         }
     }
 }
