@@ -22,6 +22,7 @@ const VARIABLES: [&str; 4] = [
 // What every command that asks a server accepts. No doc comment: clap would take that of a flattened
 // struct for the help text of the command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct Connect {
     /// Server to ask; of several, the first that answers [env: FLOWTAP_ANALYZERS,
     /// FLOWTAP_ANALYZER, SKYDIVE_ANALYZERS, SKYDIVE_ANALYZER] [default: 127.0.0.1:8082]
@@ -48,9 +49,10 @@ enum Color {
 #[derive(Debug, Args)]
 pub(crate) struct Online<A: Args> {
     #[command(flatten)]
-    connect: Connect,
-    #[command(flatten)]
     command: A,
+    // Last: its heading holds for all that follow.
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// A command that asks a server.

@@ -126,14 +126,14 @@ impl Running {
             self.uploads.ended().await;
             Ok::<_, anyhow::Error>(())
         };
-        stop.part("inputs", Duration::from_secs(14), inputs).await;
+        stop.part("inputs", Duration::from_secs(13), inputs).await;
 
         let (ticker, table) = (self.ticker, self.table);
         let flush = spawn_blocking(move || {
             ticker.stop();
             table.flush();
         });
-        stop.part("flow table", Duration::from_secs(8), flush).await;
+        stop.part("flow table", Duration::from_secs(4), flush).await;
 
         let writer = self.writer;
         let patience = stop.time_left(Duration::from_secs(2));

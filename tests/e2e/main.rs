@@ -6,6 +6,7 @@ mod command_line;
 mod lab;
 mod life;
 mod metrics;
+mod readme;
 mod replay;
 mod sflow;
 mod survival;

@@ -285,3 +285,34 @@ pub(crate) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> String {
     );
     String::from_utf8(output.stdout).expect("text")
 }
+
+/// A network namespace with nothing but its loopback, gone when the test ends.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    pub(crate) fn new(what: &str) -> Self {
+        let namespace = Self {
+            name: format!("ft{}-{what}", std::process::id()),
+        };
+        let ip = |arguments: &[&str]| {
+            let output = Command::new("ip").args(arguments).output().expect("ip runs");
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "network namespaces need root: {error}");
+        };
+        ip(&["netns", "add", &namespace.name]);
+        ip(&["-n", &namespace.name, "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
