@@ -274,7 +274,10 @@ impl Inner {
     /// `None` if there is no such node.
     fn merge(&mut self, id: &NodeId, metadata: Metadata) -> Option<()> {
         let node = self.nodes.get_mut(id)?;
-        if metadata.iter().any(|(key, value)| node.metadata.get(key) != Some(value)) {
+        if metadata
+            .iter()
+            .any(|(key, value)| node.metadata.get(key) != Some(value))
+        {
             let node = Arc::make_mut(node);
             node.metadata.extend(metadata);
             node.updated_at = now_ms();

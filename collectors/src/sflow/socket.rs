@@ -116,8 +116,21 @@ impl UdpSocket {
     }
 
     /// Takes up to [`BURST`] datagrams that wait; 0 if none does.
-    #[expect(unsafe_code, reason = "recvmmsg")]
     pub(super) fn receive(&self, burst: &mut Burst) -> io::Result<usize> {
+        let count = loop {
+            match self.receive_once(burst) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        burst.received(count);
+        Ok(count)
+    }
+
+    #[expect(unsafe_code, reason = "recvmmsg")]
+    fn receive_once(&self, burst: &mut Burst) -> io::Result<usize> {
         burst.prepare();
         let length = libc::c_uint::try_from(burst.headers.len()).unwrap_or(libc::c_uint::MAX);
         // SAFETY: `prepare` just made each header point at buffers of the lengths it names. They are
@@ -132,14 +145,7 @@ impl UdpSocket {
                 std::ptr::null_mut(),
             )
         };
-        match check(result) {
-            Ok(count) => burst.received(usize::try_from(count).unwrap_or(0)),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => burst.received(0),
-                _ => return Err(error),
-            },
-        }
-        Ok(burst.received)
+        check(result).map(|count| usize::try_from(count).unwrap_or(0).min(BURST))
     }
 }
 
@@ -201,7 +207,7 @@ impl Burst {
     }
 
     fn received(&mut self, count: usize) {
-        self.received = count.min(BURST);
+        self.received = count;
         self.drops = None;
     }
 
