@@ -41,7 +41,10 @@ pub(crate) fn agrees(reader: &dyn FlowReader, model: &Model, query: &FlowQuery) 
 
 /// One random set of batches, the same with each run.
 pub(crate) fn sample() -> Vec<Vec<FlowUpdate>> {
-    testing::batches(40).new_tree(&mut TestRunner::deterministic()).unwrap().current()
+    testing::batches(40)
+        .new_tree(&mut TestRunner::deterministic())
+        .unwrap()
+        .current()
 }
 
 fn hours_later(hours: i64) -> Timestamp {
@@ -65,7 +68,10 @@ fn the_newest_version_counts(store: &dyn FlowStore) {
         hour += 1;
         // What was true of an older version finds nothing.
         let unfinished = FlowFilter::eq("FinishType", 0);
-        let query = FlowQuery { filter: unfinished, ..FlowQuery::all() };
+        let query = FlowQuery {
+            filter: unfinished,
+            ..FlowQuery::all()
+        };
         agrees(store, &model, &query).unwrap();
         agrees(store, &model, &FlowQuery::all()).unwrap();
     }
@@ -88,8 +94,14 @@ fn a_flow_of_one_update_has_one_interval(store: &dyn FlowStore) {
     update.flow.metric = update.interval;
     store.append(NOON, &[std::slice::from_ref(&update)]).unwrap();
     let refs = [FlowRef::from(&update.flow)];
-    assert_eq!(intervals(store, &refs, TimeRange::ALL), [(update.flow.uuid, update.interval)]);
-    let before = TimeRange { from: Timestamp::ZERO, to: update.flow.start };
+    assert_eq!(
+        intervals(store, &refs, TimeRange::ALL),
+        [(update.flow.uuid, update.interval)]
+    );
+    let before = TimeRange {
+        from: Timestamp::ZERO,
+        to: update.flow.start,
+    };
     assert_eq!(intervals(store, &refs, before), []);
 }
 
@@ -102,7 +114,9 @@ fn readers_stop_when_told(store: &dyn FlowStore) {
         visited += 1;
         ControlFlow::Break(())
     };
-    store.flows(&FlowQuery::all(), &Cancel::default(), &mut once).unwrap();
+    store
+        .flows(&FlowQuery::all(), &Cancel::default(), &mut once)
+        .unwrap();
     assert_eq!(visited, 1);
     let cancel = Cancel::default();
     cancel.cancel();
@@ -120,10 +134,19 @@ fn stats_count_what_is_durable(store: &dyn FlowStore) {
     }
     let all: Vec<&FlowUpdate> = batches.iter().flatten().collect();
     let stats = store.stats();
-    assert_eq!(stats.flows, all.iter().filter(|update| update.first).count() as u64);
+    assert_eq!(
+        stats.flows,
+        all.iter().filter(|update| update.first).count() as u64
+    );
     assert_eq!(stats.updates, all.len() as u64);
-    assert_eq!(stats.raw_packets, all.iter().map(|update| update.packets.len() as u64).sum::<u64>());
-    let bytes = all.iter().flat_map(|update| &update.packets).map(|packet| packet.data.len() as u64);
+    assert_eq!(
+        stats.raw_packets,
+        all.iter().map(|update| update.packets.len() as u64).sum::<u64>()
+    );
+    let bytes = all
+        .iter()
+        .flat_map(|update| &update.packets)
+        .map(|packet| packet.data.len() as u64);
     assert_eq!(stats.raw_bytes, bytes.sum::<u64>());
     assert_eq!(stats.oldest, all.iter().map(|update| update.flow.start).min());
     assert!(stats.bytes_on_disk > 0 && stats.segments > 0 && stats.write_duration.count() > 0);

@@ -26,6 +26,7 @@ mod dictionary;
 mod lock;
 mod name;
 mod narrow;
+mod packets;
 mod pool;
 mod raw;
 mod read;
@@ -152,13 +153,19 @@ impl SqliteStore {
     /// Segments with flows in `time`, newest first.
     fn overlapping(&self, time: TimeRange) -> Vec<Arc<Segment>> {
         let overlaps = |segment: &&Arc<Segment>| {
-            segment.totals().range.is_some_and(|range| time.overlaps(range.from, range.to))
+            segment
+                .totals()
+                .range
+                .is_some_and(|range| time.overlaps(range.from, range.to))
         };
         self.segments().iter().rev().filter(overlaps).cloned().collect()
     }
 
     fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn counters(&self) -> MutexGuard<'_, Counters> {
@@ -291,11 +298,16 @@ impl FlowStore for SqliteStore {
         let segments = self.segments();
         // Before the first batch since the start, the newest may become the current one.
         let current = self.writer().name.or(segments.last().map(|segment| segment.name));
-        let candidates = segments.into_iter().filter(|segment| Some(segment.name) != current);
+        let candidates = segments
+            .into_iter()
+            .filter(|segment| Some(segment.name) != current);
         let mut bytes = self.stats().bytes_on_disk;
         let mut removed = 0;
         for segment in candidates {
-            let too_old = self.options.retention_age.is_some_and(|age| segment.name.end() < now.minus(age));
+            let too_old = self
+                .options
+                .retention_age
+                .is_some_and(|age| segment.name.end() < now.minus(age));
             let too_much = self.options.retention_bytes.is_some_and(|limit| bytes > limit);
             if too_old || too_much {
                 let size = segment.bytes();
@@ -308,7 +320,10 @@ impl FlowStore for SqliteStore {
     }
 
     fn stats(&self) -> StoreStats {
-        let mut stats = StoreStats { bytes_on_disk: self.catalog.bytes(), ..StoreStats::default() };
+        let mut stats = StoreStats {
+            bytes_on_disk: self.catalog.bytes(),
+            ..StoreStats::default()
+        };
         for segment in self.segments() {
             let totals = segment.totals();
             stats.flows += totals.flows;

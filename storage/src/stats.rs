@@ -42,7 +42,9 @@ pub struct Histogram {
 
 impl Histogram {
     /// Upper bounds of the buckets in seconds.
-    pub const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+    pub const BOUNDS: [f64; 12] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+    ];
 
     /// Counts one duration.
     pub fn observe(&mut self, duration: Duration) {
@@ -61,6 +63,9 @@ impl Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: [0; Self::BOUNDS.len() + 1], sum_seconds: 0.0 }
+        Self {
+            counts: [0; Self::BOUNDS.len() + 1],
+            sum_seconds: 0.0,
+        }
     }
 }

@@ -21,7 +21,14 @@ use proptest::sample::select;
 
 const APPLICATIONS: [&str; 5] = ["TCP", "DNS", "HTTP", "ICMPv4", ""];
 const LAYERS: [&str; 3] = ["Ethernet/IPv4/TCP", "Ethernet/IPv6/UDP/DNS", "Ethernet/ARP"];
-const ADDRESSES: [&str; 6] = ["10.0.0.1", "10.1.2.3", "192.168.0.9", "fe80::1", "2001:db8::2", "::"];
+const ADDRESSES: [&str; 6] = [
+    "10.0.0.1",
+    "10.1.2.3",
+    "192.168.0.9",
+    "fe80::1",
+    "2001:db8::2",
+    "::",
+];
 const MACS: [&str; 3] = ["00:00:00:00:00:00", "02:aa:bb:cc:dd:ee", "ff:ff:ff:ff:ff:ff"];
 const NODES: [&str; 3] = ["", "node-a", "node-b"];
 /// Some look like numbers when printed: `12`, `1e2`.
@@ -72,7 +79,13 @@ fn link() -> impl Strategy<Value = LinkLayer> {
 }
 
 fn transport() -> impl Strategy<Value = TransportLayer> {
-    let protocol = select(&[TransportProtocol::Tcp, TransportProtocol::Udp, TransportProtocol::Sctp][..]);
+    let protocol = select(
+        &[
+            TransportProtocol::Tcp,
+            TransportProtocol::Udp,
+            TransportProtocol::Sctp,
+        ][..],
+    );
     let port = || prop_oneof![select(&[53u16, 80, 443][..]), any::<u16>()];
     (protocol, port(), port()).prop_map(|(protocol, a, b)| TransportLayer { protocol, a, b })
 }
@@ -88,12 +101,20 @@ fn icmp() -> impl Strategy<Value = IcmpLayer> {
 fn extra() -> impl Strategy<Value = FlowExtra> {
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(tcp, sampling, dns)| {
         let mut extra = FlowExtra {
-            tcp_metric: tcp.then(|| TcpMetric { ab_syn_start: 77, ..TcpMetric::default() }),
-            sampling: sampling.then(|| Sampling { rate: 400, ab_packets: u64::MAX, ..Sampling::default() }),
+            tcp_metric: tcp.then(|| TcpMetric {
+                ab_syn_start: 77,
+                ..TcpMetric::default()
+            }),
+            sampling: sampling.then(|| Sampling {
+                rate: 400,
+                ab_packets: u64::MAX,
+                ..Sampling::default()
+            }),
             ..FlowExtra::default()
         };
         if dns {
-            let layer = serde_json::json!({ "Questions": [{ "Name": "a.example" }, { "Name": "b.example" }] });
+            let layer =
+                serde_json::json!({ "Questions": [{ "Name": "a.example" }, { "Name": "b.example" }] });
             extra.layers.insert("DNS".to_owned(), layer);
         }
         extra
@@ -111,26 +132,32 @@ fn shape() -> impl Strategy<Value = Flow> {
         prop::option::of(icmp()),
     );
     let start = (0..TIME_MS, 0..1_000_000i64).prop_map(|(ms, ns)| Timestamp::from_nanos(ms * 1_000_000 + ns));
-    (texts, ids, layers, start, prop::option::of(extra())).prop_map(|(texts, ids, layers, start, extra)| Flow {
-        uuid: FlowId::NONE,
-        tracking_id: ids.0,
-        l3_tracking_id: ids.1,
-        parent_uuid: ids.2,
-        application: texts.0,
-        layers_path: texts.1,
-        node_tid: texts.2,
-        capture_id: texts.3,
-        link: layers.0,
-        network: layers.1,
-        transport: layers.2,
-        icmp: layers.3,
-        metric: FlowMetric { start, last: start, ..FlowMetric::default() },
-        last_update_metric: None,
-        start,
-        last: start,
-        raw_packets_captured: 0,
-        finish_type: FinishType::NotFinished,
-        extra: extra.map(Box::new),
+    (texts, ids, layers, start, prop::option::of(extra())).prop_map(|(texts, ids, layers, start, extra)| {
+        Flow {
+            uuid: FlowId::NONE,
+            tracking_id: ids.0,
+            l3_tracking_id: ids.1,
+            parent_uuid: ids.2,
+            application: texts.0,
+            layers_path: texts.1,
+            node_tid: texts.2,
+            capture_id: texts.3,
+            link: layers.0,
+            network: layers.1,
+            transport: layers.2,
+            icmp: layers.3,
+            metric: FlowMetric {
+                start,
+                last: start,
+                ..FlowMetric::default()
+            },
+            last_update_metric: None,
+            start,
+            last: start,
+            raw_packets_captured: 0,
+            finish_type: FinishType::NotFinished,
+            extra: extra.map(Box::new),
+        }
     })
 }
 
@@ -150,9 +177,20 @@ fn step() -> impl Strategy<Value = Step> {
     (1..3_000_000_000i64, counters, packets, prop::bool::weighted(0.1)).prop_map(
         |(lasts_ns, counters, packets, odd_span)| {
             let (ab_packets, ab_bytes, ba_packets, ba_bytes, rtt) = counters;
-            let metric =
-                FlowMetric { ab_packets, ab_bytes, ba_packets, ba_bytes, rtt, ..FlowMetric::default() };
-            Step { lasts_ns, metric, packets, odd_span }
+            let metric = FlowMetric {
+                ab_packets,
+                ab_bytes,
+                ba_packets,
+                ba_bytes,
+                rtt,
+                ..FlowMetric::default()
+            };
+            Step {
+                lasts_ns,
+                metric,
+                packets,
+                odd_span,
+            }
         },
     )
 }
@@ -176,9 +214,17 @@ fn history() -> impl Strategy<Value = Vec<FlowUpdate>> {
 }
 
 fn advance(flow: &mut Flow, step: Step, first: bool) -> FlowUpdate {
-    let start = if first { flow.start } else { Timestamp::from_nanos(flow.last.nanos() + 1) };
+    let start = if first {
+        flow.start
+    } else {
+        Timestamp::from_nanos(flow.last.nanos() + 1)
+    };
     let last = Timestamp::from_nanos(start.nanos() + step.lasts_ns);
-    let mut interval = FlowMetric { start, last, ..step.metric };
+    let mut interval = FlowMetric {
+        start,
+        last,
+        ..step.metric
+    };
     if first {
         // No flow begins without a packet.
         interval.ab_packets = interval.ab_packets.max(1);
@@ -198,9 +244,15 @@ fn advance(flow: &mut Flow, step: Step, first: bool) -> FlowUpdate {
     for packet in &mut packets {
         flow.raw_packets_captured += 1;
         packet.index = flow.raw_packets_captured;
-        packet.timestamp = Timestamp::from_nanos(start.nanos() + packet.timestamp.nanos().rem_euclid(step.lasts_ns));
+        packet.timestamp =
+            Timestamp::from_nanos(start.nanos() + packet.timestamp.nanos().rem_euclid(step.lasts_ns));
     }
-    FlowUpdate { flow: flow.clone(), interval, first, packets }
+    FlowUpdate {
+        flow: flow.clone(),
+        interval,
+        first,
+        packets,
+    }
 }
 
 /// Batches as a flow table sends them: the updates of up to `flows` flows side by side, each flow's in
@@ -223,19 +275,64 @@ pub(crate) fn batches(flows: usize) -> impl Strategy<Value = Vec<Vec<FlowUpdate>
 }
 
 const PATHS: [&str; 40] = [
-    "UUID", "TrackingID", "L3TrackingID", "ParentUUID", "LayersPath", "Application", "NodeTID", "CaptureID",
-    "CommunityID", "Start", "Last", "RawPacketsCaptured", "FinishType", "Link", "Link.A", "ETHERNET.B",
-    "Link.ID", "Link.Protocol", "Network", "Network.A", "IPV4.B", "IPV6", "Network.ID", "Network.Protocol",
-    "IPV4.Protocol", "Transport", "Transport.B", "TCP.A", "UDP", "Transport.Protocol", "TCP.Protocol",
-    "ICMP.Type", "ICMP.Code", "ICMP.ID", "Metric.ABPackets", "Metric.BABytes", "Metric.Last", "Metric.RTT",
-    "LastUpdateMetric.ABBytes", "DNS.Questions.Name",
+    "UUID",
+    "TrackingID",
+    "L3TrackingID",
+    "ParentUUID",
+    "LayersPath",
+    "Application",
+    "NodeTID",
+    "CaptureID",
+    "CommunityID",
+    "Start",
+    "Last",
+    "RawPacketsCaptured",
+    "FinishType",
+    "Link",
+    "Link.A",
+    "ETHERNET.B",
+    "Link.ID",
+    "Link.Protocol",
+    "Network",
+    "Network.A",
+    "IPV4.B",
+    "IPV6",
+    "Network.ID",
+    "Network.Protocol",
+    "IPV4.Protocol",
+    "Transport",
+    "Transport.B",
+    "TCP.A",
+    "UDP",
+    "Transport.Protocol",
+    "TCP.Protocol",
+    "ICMP.Type",
+    "ICMP.Code",
+    "ICMP.ID",
+    "Metric.ABPackets",
+    "Metric.BABytes",
+    "Metric.Last",
+    "Metric.RTT",
+    "LastUpdateMetric.ABBytes",
+    "DNS.Questions.Name",
 ];
 
 fn literal() -> impl Strategy<Value = Value> {
     let words: Vec<String> = [&APPLICATIONS[..], &LAYERS, &ADDRESSES, &MACS, &NODES]
         .concat()
         .into_iter()
-        .chain(["IPV4", "TCP", "ETHERNET", "ECHO", "a.example", "80", "12", "443.0", "FE80:0::1", "02-AA-BB-CC-DD-EE"])
+        .chain([
+            "IPV4",
+            "TCP",
+            "ETHERNET",
+            "ECHO",
+            "a.example",
+            "80",
+            "12",
+            "443.0",
+            "FE80:0::1",
+            "02-AA-BB-CC-DD-EE",
+        ])
         .map(str::to_owned)
         .chain(IDS.iter().map(|id| FlowId(*id).to_string()))
         .collect();
@@ -326,7 +423,11 @@ impl FlowReader for Model {
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
         let mut seen = HashSet::new();
-        for update in self.updates.iter().filter(|u| flows.iter().any(|f| f.uuid == u.flow.uuid)) {
+        for update in self
+            .updates
+            .iter()
+            .filter(|u| flows.iter().any(|f| f.uuid == u.flow.uuid))
+        {
             for packet in update.packets.iter().filter(|p| time.contains(p.timestamp)) {
                 if seen.insert((update.flow.uuid, packet.index))
                     && visit(update.flow.uuid, packet.clone()).is_break()
@@ -346,7 +447,11 @@ impl FlowReader for Model {
         visit: &mut MetricVisitor<'_>,
     ) -> Result<(), ReadError> {
         let mut seen = HashSet::new();
-        for update in self.updates.iter().filter(|u| flows.iter().any(|f| f.uuid == u.flow.uuid)) {
+        for update in self
+            .updates
+            .iter()
+            .filter(|u| flows.iter().any(|f| f.uuid == u.flow.uuid))
+        {
             let interval = update.interval;
             let inside = time.from <= interval.start && interval.last <= time.to;
             let empty = interval.ab_packets == 0 && interval.ba_packets == 0;
@@ -385,7 +490,9 @@ pub(crate) fn packets(
         found.push((uuid, packet));
         ControlFlow::Continue(())
     };
-    reader.raw_packets(flows, time, &Cancel::default(), &mut visit).unwrap();
+    reader
+        .raw_packets(flows, time, &Cancel::default(), &mut visit)
+        .unwrap();
     found.sort_by_key(|(uuid, packet)| (*uuid, packet.index));
     found
 }
@@ -401,7 +508,9 @@ pub(crate) fn intervals(
         found.push((uuid, interval));
         ControlFlow::Continue(())
     };
-    reader.metrics(flows, time, &Cancel::default(), &mut visit).unwrap();
+    reader
+        .metrics(flows, time, &Cancel::default(), &mut visit)
+        .unwrap();
     found.sort_by_key(|(uuid, interval)| (*uuid, interval.start));
     found
 }

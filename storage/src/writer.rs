@@ -95,7 +95,11 @@ impl StoreWriter {
         let thread = std::thread::Builder::new()
             .name("store-write".to_owned())
             .spawn(move || run(&theirs, &*target))?;
-        Ok(Arc::new(Self { queue, store, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self {
+            queue,
+            store,
+            thread: Mutex::new(Some(thread)),
+        }))
     }
 
     /// Waits until everything sent before is durable.
@@ -111,7 +115,9 @@ impl StoreWriter {
     /// # Errors
     /// [`StoreError::Unfinished`] if `timeout` was too short, with what was not stored and why.
     pub fn stop(&self, timeout: Duration) -> Result<(), StoreError> {
-        let Some(thread) = locked(&self.thread).take() else { return Ok(()) };
+        let Some(thread) = locked(&self.thread).take() else {
+            return Ok(());
+        };
         let deadline = Instant::now() + timeout;
         self.queue.close(deadline);
         let flushed = self.queue.flush(deadline);
@@ -194,7 +200,9 @@ fn run(queue: &Queue, store: &dyn FlowStore) {
             retention_due = Instant::now() + queue.options().retention_interval;
             queue.retained(store.retain(Timestamp::now()).err());
         }
-        let Some(batches) = queue.next(retention_due) else { return };
+        let Some(batches) = queue.next(retention_due) else {
+            return;
+        };
         if batches.is_empty() {
             continue;
         }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use flowtap_flow::flow::{FinishType, Flow, FlowMetric};
-use flowtap_flow::query::FlowUpdate;
 use flowtap_flow::packet::RawPacket;
+use flowtap_flow::query::FlowUpdate;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::dictionary::{Dictionary, Slot};
-use super::row::{self, TextIds};
+use super::raw::Group;
+use super::row::{FlowStatement, TextIds};
 use super::segment::{Segment, Totals};
 use super::zone::{Kind, Zones};
 use super::{raw, schema};
@@ -39,6 +40,8 @@ struct Memory {
     metric_zones: Zones,
     totals: Totals,
     chunk: Vec<u8>,
+    /// Empty between batches.
+    group: Group,
 }
 
 impl SegmentWriter {
@@ -48,7 +51,11 @@ impl SegmentWriter {
         let connection = schema::open(&segment.path, schema::SEGMENT)?;
         let memory = Memory::load(&connection, open_flows_limit)
             .map_err(|source| StoreError::database("read", &segment.path, source))?;
-        Ok(Self { segment, connection, memory })
+        Ok(Self {
+            segment,
+            connection,
+            memory,
+        })
     }
 
     /// Writes all of `batches`, or nothing.
@@ -64,7 +71,9 @@ impl SegmentWriter {
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: u32) {
         let sql = "max_page_count";
-        self.connection.pragma_update_and_check(None, sql, pages, |row| row.get::<_, i64>(0)).unwrap();
+        self.connection
+            .pragma_update_and_check(None, sql, pages, |row| row.get::<_, i64>(0))
+            .unwrap();
     }
 }
 
@@ -84,6 +93,7 @@ impl Memory {
             metric_zones: Zones::load(connection, Kind::Metric)?,
             totals: Totals::load(connection)?,
             chunk: Vec::new(),
+            group: Group::default(),
         })
     }
 
@@ -94,6 +104,7 @@ impl Memory {
             for update in batches.iter().copied().flatten() {
                 self.write_update(&mut statements, update)?;
             }
+            self.write_group(&mut statements)?;
         }
         self.flow_zones.save(&transaction)?;
         self.metric_zones.save(&transaction)?;
@@ -106,26 +117,27 @@ impl Memory {
         let flow = &update.flow;
         let finished = flow.finish_type != FinishType::NotFinished;
         let whole = update.first && finished && update.interval == flow.metric;
-        let id = self.flow_row(statements, update, finished)?;
+        let (id, is_new) = self.flow_row(statements, update, finished)?;
         let texts = self.text_ids(statements, flow)?;
-        row::bind(&mut statements.flow, id, flow, texts, whole)?;
-        statements.flow.raw_execute()?;
+        statements.flow.execute(id, flow, texts, whole)?;
         self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
         if !whole {
             self.write_metric(statements, id, &update.interval)?;
         }
-        self.write_packets(statements, id, &update.packets)?;
+        if !update.packets.is_empty() {
+            self.write_packets(statements, id, is_new, &update.packets)?;
+        }
         self.totals.updates += 1;
         Ok(())
     }
 
-    /// The row for this update: a new one, or the one that the flow has in this segment.
+    /// The row for this update: a new one (`true`), or the one that the flow has in this segment.
     fn flow_row(
         &mut self,
         statements: &mut Statements<'_>,
         update: &FlowUpdate,
         finished: bool,
-    ) -> rusqlite::Result<i64> {
+    ) -> rusqlite::Result<(i64, bool)> {
         let uuid = update.flow.uuid.0;
         // Most flows are short: first and last word at once. They never enter the map.
         if !(update.first && finished) {
@@ -135,7 +147,7 @@ impl Memory {
                 self.open_flows.get(&uuid).copied()
             };
             if let Some(id) = known {
-                return Ok(id);
+                return Ok((id, false));
             }
         }
         self.last_flow += 1;
@@ -149,7 +161,7 @@ impl Memory {
         if !finished && self.open_flows.len() < self.open_flows_limit {
             self.open_flows.insert(uuid, id);
         }
-        Ok(id)
+        Ok((id, true))
     }
 
     fn text_ids(&mut self, statements: &mut Statements<'_>, flow: &Flow) -> rusqlite::Result<TextIds> {
@@ -192,9 +204,17 @@ impl Memory {
         &mut self,
         statements: &mut Statements<'_>,
         flow: i64,
+        is_new: bool,
         packets: &[RawPacket],
     ) -> rusqlite::Result<()> {
         let mut rest = packets;
+        if is_new {
+            rest = raw::encode(rest, &mut self.chunk);
+            self.group.add(flow, &self.chunk);
+            if self.group.is_full() {
+                self.write_group(statements)?;
+            }
+        }
         while let Some(first) = rest.first() {
             let key = raw::key(flow, first.index);
             rest = raw::encode(rest, &mut self.chunk);
@@ -204,13 +224,22 @@ impl Memory {
         self.totals.raw_bytes += packets.iter().map(|p| p.data.len() as u64).sum::<u64>();
         Ok(())
     }
+
+    fn write_group(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
+        if let Some(group) = self.group.filled() {
+            statements.raw_group.execute(group)?;
+            self.group.clear();
+        }
+        Ok(())
+    }
 }
 
 /// Prepared once a connection, taken once a batch.
 struct Statements<'c> {
-    flow: CachedStatement<'c>,
+    flow: FlowStatement<'c>,
     continued: CachedStatement<'c>,
     metric: CachedStatement<'c>,
+    raw_group: CachedStatement<'c>,
     raw: CachedStatement<'c>,
     dictionary: CachedStatement<'c>,
 }
@@ -218,10 +247,11 @@ struct Statements<'c> {
 impl<'c> Statements<'c> {
     fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            flow: connection.prepare_cached(row::REPLACE)?,
+            flow: FlowStatement::prepare(connection)?,
             continued: connection.prepare_cached("INSERT INTO continued VALUES (?1, ?2)")?,
             metric: connection
                 .prepare_cached("INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
+            raw_group: connection.prepare_cached("INSERT INTO raw_group VALUES (?1, ?2)")?,
             // A packet index that comes twice is the same packet sent again.
             raw: connection.prepare_cached("INSERT OR REPLACE INTO raw VALUES (?1, ?2)")?,
             dictionary: Dictionary::insert_statement(connection)?,

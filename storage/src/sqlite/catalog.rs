@@ -25,7 +25,10 @@ impl Catalog {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("catalog.db");
         let connection = schema::open(&path, schema::CATALOG)?;
-        Ok(Self { path, connection: Mutex::new(connection) })
+        Ok(Self {
+            path,
+            connection: Mutex::new(connection),
+        })
     }
 
     /// What the sealed segment `name` holds, if the catalog knows it and its schema is today's.
@@ -33,13 +36,18 @@ impl Catalog {
         let sql = "SELECT min_start, max_last, flows, updates, raw_packets, raw_bytes FROM segment
                    WHERE hour = ?1 AND part = ?2 AND schema = ?3";
         let key = params![name.hour, name.part, schema::version(schema::SEGMENT)];
-        self.run("read", |connection| connection.query_row(sql, key, totals).optional())
+        self.run("read", |connection| {
+            connection.query_row(sql, key, totals).optional()
+        })
     }
 
     /// Notes a segment that was just sealed, unless retention has removed it meanwhile.
     pub(super) fn add(&self, segment: &Segment) -> Result<(), StoreError> {
         let totals = segment.totals();
-        let (from, to) = totals.range.map(|range| (range.from.nanos(), range.to.nanos())).unzip();
+        let (from, to) = totals
+            .range
+            .map(|range| (range.from.nanos(), range.to.nanos()))
+            .unzip();
         let [flows, updates, raw_packets, raw_bytes] =
             [totals.flows, totals.updates, totals.raw_packets, totals.raw_bytes].map(u64::cast_signed);
         let version = schema::version(schema::SEGMENT);
@@ -51,7 +59,15 @@ impl Catalog {
             }
             let sql = "INSERT OR REPLACE INTO segment VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
             let row = params![
-                name.hour, name.part, version, from, to, flows, updates, raw_packets, raw_bytes
+                name.hour,
+                name.part,
+                version,
+                from,
+                to,
+                flows,
+                updates,
+                raw_packets,
+                raw_bytes
             ];
             connection.execute(sql, row).map(drop)
         })
@@ -61,7 +77,12 @@ impl Catalog {
     pub(super) fn prune(&self, present: &[SegmentName]) -> Result<(), StoreError> {
         self.run("write", |connection| {
             let mut listed = connection.prepare("SELECT hour, part FROM segment")?;
-            let listed = listed.query_map([], |row| Ok(SegmentName { hour: row.get(0)?, part: row.get(1)? }))?;
+            let listed = listed.query_map([], |row| {
+                Ok(SegmentName {
+                    hour: row.get(0)?,
+                    part: row.get(1)?,
+                })
+            })?;
             for name in listed.collect::<rusqlite::Result<Vec<_>>>()? {
                 if !present.contains(&name) {
                     connection.execute(DELETE, params![name.hour, name.part])?;

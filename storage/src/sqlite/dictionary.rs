@@ -33,7 +33,10 @@ impl Dictionary {
         let mut texts = Vec::new();
         extend(connection, &mut texts)?;
         let ids = texts.into_iter().zip(0..).collect();
-        Ok(Self { ids, recent: Default::default() })
+        Ok(Self {
+            ids,
+            recent: Default::default(),
+        })
     }
 
     /// The statement that [`Dictionary::id`] needs.

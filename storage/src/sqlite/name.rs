@@ -18,12 +18,18 @@ pub(super) struct SegmentName {
 impl SegmentName {
     /// The first file for what arrives at `now`.
     pub(super) fn at(now: Timestamp) -> Self {
-        Self { hour: now.nanos().div_euclid(HOUR_NANOS), part: 0 }
+        Self {
+            hour: now.nanos().div_euclid(HOUR_NANOS),
+            part: 0,
+        }
     }
 
     /// The next file of the same hour.
     pub(super) fn next_part(self) -> Self {
-        Self { part: self.part + 1, ..self }
+        Self {
+            part: self.part + 1,
+            ..self
+        }
     }
 
     /// The first instant after its hour.
@@ -43,7 +49,10 @@ impl SegmentName {
         }
         let number = |range: std::ops::Range<usize>| stamp.get(range)?.parse::<i64>().ok();
         let days = days_from_civil(number(0..4)?, number(4..6)?, number(6..8)?);
-        let name = Self { hour: days * 24 + number(8..10)?, part };
+        let name = Self {
+            hour: days * 24 + number(8..10)?,
+            part,
+        };
         // Refuses the 31st of February, and `-0` for part 0, which would name one segment twice.
         (name.to_string() == file).then_some(name)
     }
@@ -52,7 +61,11 @@ impl SegmentName {
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.hour.div_euclid(24));
-        write!(f, "seg-{year:04}{month:02}{day:02}{:02}", self.hour.rem_euclid(24))?;
+        write!(
+            f,
+            "seg-{year:04}{month:02}{day:02}{:02}",
+            self.hour.rem_euclid(24)
+        )?;
         if self.part != 0 {
             write!(f, "-{:02}", self.part)?;
         }
@@ -78,7 +91,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }
@@ -101,9 +118,15 @@ mod tests {
 
     #[test]
     fn other_files_are_no_segments() {
-        for file in ["catalog.db", "seg-2024023101.db", "seg-20240229.db", "seg-2024022923.db-wal",
-            "seg-2024022923-00.db", "seg-2024022923-1.db", "seg-20240229é1.db"]
-        {
+        for file in [
+            "catalog.db",
+            "seg-2024023101.db",
+            "seg-20240229.db",
+            "seg-2024022923.db-wal",
+            "seg-2024022923-00.db",
+            "seg-2024022923-1.db",
+            "seg-20240229é1.db",
+        ] {
             assert_eq!(SegmentName::parse(file), None, "{file}");
         }
     }

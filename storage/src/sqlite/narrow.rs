@@ -105,8 +105,11 @@ fn text_value(text: &str) -> Option<FieldValue<'_>> {
 
 /// The few texts of a dictionary are tested here, whatever the predicate, instead of row by row.
 fn shared_text(column: &str, predicate: &Predicate, texts: &[Arc<str>]) -> Option<String> {
-    let passing: Vec<i64> =
-        (0..).zip(texts).filter(|(_, text)| predicate.test(text_value(text))).map(|(id, _)| id).collect();
+    let passing: Vec<i64> = (0..)
+        .zip(texts)
+        .filter(|(_, text)| predicate.test(text_value(text)))
+        .map(|(id, _)| id)
+        .collect();
     one_of(column, &passing)
 }
 
@@ -141,16 +144,19 @@ enum Unit {
 }
 
 fn number(column: &str, predicate: &Predicate, unit: Unit) -> Option<String> {
-    let terms = ranges(predicate)?.into_iter().map(|range| in_range(column, range, unit));
+    let terms = ranges(predicate)?
+        .into_iter()
+        .map(|range| in_range(column, range, unit));
     any_of(terms.collect::<Option<_>>()?)
 }
 
 fn in_range(column: &str, (low, high): (i64, i64), unit: Unit) -> Option<String> {
     let (low, high) = match unit {
         Unit::Plain | Unit::Counter => (low, high),
-        Unit::Millis => {
-            (low.saturating_mul(1_000_000), high.saturating_mul(1_000_000).saturating_add(999_999))
-        }
+        Unit::Millis => (
+            low.saturating_mul(1_000_000),
+            high.saturating_mul(1_000_000).saturating_add(999_999),
+        ),
     };
     if low > high {
         return Some(NOTHING.to_owned());
@@ -171,7 +177,11 @@ fn ranges(predicate: &Predicate) -> Option<Vec<(i64, i64)>> {
     let above = |low: i64| low.checked_add(1).map_or(NONE, |low| (low, i64::MAX));
     let below = |high: i64| high.checked_sub(1).map_or(NONE, |high| (i64::MIN, high));
     let both = |a: (i64, i64), b: (i64, i64)| {
-        if a == NONE || b == NONE { NONE } else { (a.0.max(b.0), a.1.min(b.1)) }
+        if a == NONE || b == NONE {
+            NONE
+        } else {
+            (a.0.max(b.0), a.1.min(b.1))
+        }
     };
     Some(match predicate {
         Predicate::Eq(_) | Predicate::Within(_) => literals(predicate)?
@@ -222,12 +232,20 @@ fn link(part: LayerPart, predicate: &Predicate) -> Option<String> {
         _ => None,
     });
     let macs = macs.collect::<Option<Vec<_>>>()?;
-    any_of(columns.iter().map(|column| one_of(column, &macs)).collect::<Option<_>>()?)
+    any_of(
+        columns
+            .iter()
+            .map(|column| one_of(column, &macs))
+            .collect::<Option<_>>()?,
+    )
 }
 
 fn network(part: LayerPart, predicate: &Predicate) -> Option<String> {
-    let kinds = [(Some("IPV4"), "typeof(net_a) = 'integer'"), (Some("IPV6"), "typeof(net_a) = 'blob'"),
-        (None, "net_a IS NULL")];
+    let kinds = [
+        (Some("IPV4"), "typeof(net_a) = 'integer'"),
+        (Some("IPV6"), "typeof(net_a) = 'blob'"),
+        (None, "net_a IS NULL"),
+    ];
     match (part.end, predicate) {
         (LayerEnd::Id, _) => number("net_id", predicate, Unit::Counter),
         (LayerEnd::Protocol, _) | (_, Predicate::Exists) => protocol(part, predicate, &kinds),
@@ -235,7 +253,12 @@ fn network(part: LayerPart, predicate: &Predicate) -> Option<String> {
             let (first, last) = cidr.bounds();
             let (first, last) = (u32::from(first), u32::from(last));
             let columns = ends(part.end, "net_a", "net_b")?;
-            any_of(columns.iter().map(|column| format!("{column} BETWEEN {first} AND {last}")).collect())
+            any_of(
+                columns
+                    .iter()
+                    .map(|column| format!("{column} BETWEEN {first} AND {last}"))
+                    .collect(),
+            )
         }
         _ => {
             let columns = ends(part.end, "net_a", "net_b")?;
@@ -244,7 +267,12 @@ fn network(part: LayerPart, predicate: &Predicate) -> Option<String> {
                 _ => None,
             });
             let addresses = addresses.collect::<Option<Vec<_>>>()?.join(", ");
-            any_of(columns.iter().map(|column| format!("{column} IN ({addresses})")).collect())
+            any_of(
+                columns
+                    .iter()
+                    .map(|column| format!("{column} IN ({addresses})"))
+                    .collect(),
+            )
         }
     }
 }
@@ -271,9 +299,14 @@ fn transport(part: LayerPart, predicate: &Predicate) -> Option<String> {
         return protocol(part, predicate, &kinds);
     }
     let columns = ends(part.end, "port_a", "port_b")?;
-    let ports = columns.iter().map(|column| number(column, predicate, Unit::Plain));
+    let ports = columns
+        .iter()
+        .map(|column| number(column, predicate, Unit::Plain));
     let ports = any_of(ports.collect::<Option<_>>()?)?;
-    match kinds.iter().find(|kind| part.protocol.is_some() && kind.0 == part.protocol) {
+    match kinds
+        .iter()
+        .find(|kind| part.protocol.is_some() && kind.0 == part.protocol)
+    {
         Some((_, is_protocol)) => Some(format!("({is_protocol} AND {ports})")),
         None => Some(ports),
     }
@@ -310,12 +343,24 @@ mod tests {
     fn fields_become_columns() {
         let cases = [
             (FlowFilter::eq("Application", "DNS"), "application IN (2)"),
-            (field("Application", Predicate::Nee("DNS".into())), "application IN (0, 1)"),
+            (
+                field("Application", Predicate::Nee("DNS".into())),
+                "application IN (0, 1)",
+            ),
             (FlowFilter::eq("Application", "NTP"), "0"),
             (FlowFilter::eq("UUID", "ff"), "uuid IN (255)"),
-            (FlowFilter::eq("Network", "10.0.0.1"), "(net_a IN (167772161) OR net_b IN (167772161))"),
-            (FlowFilter::eq("TCP.B", 80), "(protocol = 6 AND ((port_b BETWEEN 80 AND 80)))"),
-            (field("Metric.ABBytes", Predicate::Gt(5.into())), "((ab_bytes >= 6 OR ab_bytes < 0))"),
+            (
+                FlowFilter::eq("Network", "10.0.0.1"),
+                "(net_a IN (167772161) OR net_b IN (167772161))",
+            ),
+            (
+                FlowFilter::eq("TCP.B", 80),
+                "(protocol = 6 AND ((port_b BETWEEN 80 AND 80)))",
+            ),
+            (
+                field("Metric.ABBytes", Predicate::Gt(5.into())),
+                "((ab_bytes >= 6 OR ab_bytes < 0))",
+            ),
             (field("Start", Predicate::Lt(2.into())), "(start <= 1999999)"),
             (FlowFilter::eq("Transport.Protocol", "UDP"), "(protocol = 17)"),
         ];
@@ -337,7 +382,15 @@ mod tests {
     #[test]
     fn no_user_text_enters() {
         let evil = "' OR 1=1 --";
-        for path in ["Application", "UUID", "Network", "Link.A", "Transport", "Start", "NodeTID"] {
+        for path in [
+            "Application",
+            "UUID",
+            "Network",
+            "Link.A",
+            "Transport",
+            "Start",
+            "NodeTID",
+        ] {
             let sql = sql(&FlowFilter::eq(path, evil));
             assert!(sql.is_none_or(|sql| !sql.contains('-')), "{path}");
         }
@@ -347,7 +400,9 @@ mod tests {
     fn long_and_deep_filters_stay_legal() {
         let many = FlowFilter::Or((0..5_000).map(|port| FlowFilter::eq("Transport", port)).collect());
         assert_eq!(sql(&many), None);
-        let deep = (0..5_000).fold(FlowFilter::eq("Transport", 1), |inner, _| FlowFilter::And(vec![inner]));
+        let deep = (0..5_000).fold(FlowFilter::eq("Transport", 1), |inner, _| {
+            FlowFilter::And(vec![inner])
+        });
         assert_eq!(sql(&deep), None);
     }
 }

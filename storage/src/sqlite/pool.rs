@@ -74,7 +74,11 @@ impl Pool {
         }
         drop(idle);
         let connection = schema::open_read_only(&segment.path)?;
-        Ok(Reader { name: segment.name, connection, texts: Vec::new() })
+        Ok(Reader {
+            name: segment.name,
+            connection,
+            texts: Vec::new(),
+        })
     }
 
     fn put(&self, segment: &Segment, reader: Reader) {
@@ -100,12 +104,18 @@ impl Reader {
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, SegmentError>,
     ) -> Result<T, SegmentError> {
         let watched = cancel.clone();
-        self.connection.progress_handler(STEPS_PER_CHECK, Some(move || watched.check().is_err()))?;
+        self.connection
+            .progress_handler(STEPS_PER_CHECK, Some(move || watched.check().is_err()))?;
         // One transaction: dictionary, zones and rows belong together.
-        let transaction = Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Deferred)?;
+        let transaction =
+            Transaction::new_unchecked(&self.connection, rusqlite::TransactionBehavior::Deferred)?;
         dictionary::extend(&transaction, &mut self.texts)?;
         let sealed = transaction.query_row("SELECT sealed FROM total", [], |row| row.get(0))?;
-        let answer = read(&Snapshot { connection: &transaction, texts: &self.texts, sealed })?;
+        let answer = read(&Snapshot {
+            connection: &transaction,
+            texts: &self.texts,
+            sealed,
+        })?;
         transaction.finish()?;
         self.connection.progress_handler(0, None::<fn() -> bool>)?;
         Ok(answer)
@@ -120,7 +130,10 @@ fn read_error(segment: &Segment, cancel: &Cancel, error: SegmentError) -> ReadEr
         }
         error => {
             let what = format!("segment {}", segment.path.display());
-            ReadError::Store { what, source: Box::new(error) }
+            ReadError::Store {
+                what,
+                source: Box::new(error),
+            }
         }
     }
 }

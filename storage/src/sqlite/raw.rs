@@ -1,17 +1,22 @@
-//! Raw packets of one update, in one blob.
+//! Raw packets as blobs.
 //!
-//! A chunk is the format's number (one byte, 1), then the packets: index, time in ns (less that of
-//! the packet before, zigzag), length on the wire, link type, captured length, captured bytes. The
-//! numbers are LEB128 varints. Against pcap records it saves 10 bytes a packet, and it keeps the
-//! index, the link type of each packet, and nanoseconds.
+//! A *chunk* holds packets of one flow: index, time in ns (less that of the packet before, zigzag),
+//! length on the wire, link type, captured length, captured bytes. The numbers are LEB128 varints.
+//! Against pcap records it saves 10 bytes a packet, and it keeps the index, the link type of each
+//! packet, and nanoseconds.
+//!
+//! Most packets come with the first update of their flow, whose row is new then. Such chunks are
+//! written side by side in a *group* (table `raw_group`): a row for each would cost as much as the
+//! flow itself. Its key is the first of its flows' rows; before each chunk stand the distance of its
+//! flow's row from that key, and the chunk's length. Later chunks have rows of their own (table `raw`).
 
 use flowtap_flow::packet::{LinkType, RawPacket};
 use flowtap_flow::timestamp::Timestamp;
 
-const FORMAT: u8 = 1;
-
 /// A chunk ends when it is this long, so that a reader of a long capture need not hold all of it.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
+/// A group ends when it is this long: a reader of one flow reads all of its group.
+const GROUP_BYTES: usize = 32 << 10;
 
 /// The key of a row of `raw`: the row of `flow` and the index of the chunk's first packet. Rows of a
 /// segment stay below 2³¹: a file of its size limit holds far fewer.
@@ -22,7 +27,6 @@ pub(super) fn key(flow: i64, index: u32) -> i64 {
 /// Writes packets from the front of `packets` to `chunk`, at least one, and returns the rest.
 pub(super) fn encode<'a>(packets: &'a [RawPacket], chunk: &mut Vec<u8>) -> &'a [RawPacket] {
     chunk.clear();
-    chunk.push(FORMAT);
     let mut before = 0i64;
     for (done, packet) in packets.iter().enumerate() {
         if done > 0 && chunk.len() + packet.data.len() > CHUNK_BYTES {
@@ -40,23 +44,68 @@ pub(super) fn encode<'a>(packets: &'a [RawPacket], chunk: &mut Vec<u8>) -> &'a [
     &[]
 }
 
-/// Reads a chunk. `None` stands for the end of the list where the chunk is damaged; what precedes
-/// the damage is handed out.
-pub(super) fn decode(chunk: &[u8]) -> impl Iterator<Item = Option<RawPacket>> + '_ {
-    let known = chunk.first() == Some(&FORMAT);
-    let mut rest = if known { &chunk[1..] } else { &[] };
-    let mut failed = !known;
-    let mut before = 0i64;
-    std::iter::from_fn(move || {
-        if std::mem::take(&mut failed) {
-            rest = &[];
-            return Some(None);
+/// The group being filled.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    first: i64,
+    data: Vec<u8>,
+}
+
+impl Group {
+    /// Adds the chunk of `flow`, a row later than those before.
+    pub(super) fn add(&mut self, flow: i64, chunk: &[u8]) {
+        if self.data.is_empty() {
+            self.first = flow;
         }
+        put(&mut self.data, (flow - self.first).cast_unsigned());
+        put(&mut self.data, chunk.len() as u64);
+        self.data.extend_from_slice(chunk);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.data.len() >= GROUP_BYTES
+    }
+
+    /// Key and blob to write, if there is anything.
+    pub(super) fn filled(&self) -> Option<(i64, &[u8])> {
+        (!self.data.is_empty()).then_some((self.first, &self.data))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.data.clear();
+    }
+}
+
+/// Finds the chunk of `flow` in the group with the key `first`. `Err` if the group is damaged.
+pub(super) fn find_in_group(first: i64, group: &[u8], flow: i64) -> Result<Option<&[u8]>, Damaged> {
+    let mut rest = group;
+    while !rest.is_empty() {
+        let distance = take(&mut rest).ok_or(Damaged)?;
+        let len = take(&mut rest)
+            .and_then(|len| usize::try_from(len).ok())
+            .ok_or(Damaged)?;
+        let (chunk, after) = rest.split_at_checked(len).ok_or(Damaged)?;
+        if first.checked_add_unsigned(distance) == Some(flow) {
+            return Ok(Some(chunk));
+        }
+        rest = after;
+    }
+    Ok(None)
+}
+
+/// Bytes that no flowtap has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+/// Reads a chunk. An `Err` ends it where it is damaged; what precedes the damage is handed out.
+pub(super) fn decode(chunk: &[u8]) -> impl Iterator<Item = Result<RawPacket, Damaged>> + '_ {
+    let (mut rest, mut before) = (chunk, 0i64);
+    std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let packet = take_packet(&mut rest, &mut before);
-        if packet.is_none() {
+        let packet = take_packet(&mut rest, &mut before).ok_or(Damaged);
+        if packet.is_err() {
             rest = &[];
         }
         Some(packet)
@@ -72,7 +121,13 @@ fn take_packet(rest: &mut &[u8], before: &mut i64) -> Option<RawPacket> {
     let caplen = usize::try_from(take(rest)?).ok()?;
     let (data, after) = rest.split_at_checked(caplen)?;
     *rest = after;
-    Some(RawPacket { timestamp: Timestamp::from_nanos(time), index, len, link_type, data: data.to_vec() })
+    Some(RawPacket {
+        timestamp: Timestamp::from_nanos(time),
+        index,
+        len,
+        link_type,
+        data: data.to_vec(),
+    })
 }
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -125,13 +180,14 @@ mod tests {
     proptest! {
         #[test]
         fn write_then_read(packets in prop::collection::vec(testing::raw_packet(), 0..30)) {
-            let read: Option<Vec<_>> = chunks(&packets).iter().flat_map(|c| decode(c)).collect();
-            prop_assert_eq!(read, Some(packets));
+            let read: Result<Vec<_>, _> = chunks(&packets).iter().flat_map(|c| decode(c)).collect();
+            prop_assert_eq!(read, Ok(packets));
         }
 
         #[test]
         fn any_bytes_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes).count();
+            let _ = find_in_group(7, &bytes, 9);
         }
 
         #[test]
@@ -145,6 +201,25 @@ mod tests {
             prop_assert!(read.iter().flatten().eq(&packets[..whole]));
             prop_assert!(whole < packets.len());
         }
+    }
+
+    #[test]
+    fn a_group_finds_its_flows() {
+        let mut group = Group::default();
+        assert_eq!(group.filled(), None);
+        for flow in [100, 101, 300] {
+            group.add(flow, format!("chunk {flow}").as_bytes());
+        }
+        let (first, data) = group.filled().unwrap();
+        assert_eq!(first, 100);
+        for flow in [100, 101, 300] {
+            assert_eq!(
+                find_in_group(first, data, flow),
+                Ok(Some(format!("chunk {flow}").as_bytes()))
+            );
+        }
+        assert_eq!(find_in_group(first, data, 200), Ok(None));
+        assert_eq!(find_in_group(first, &data[..data.len() - 1], 300), Err(Damaged));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Row};
 
 use super::pool::{SegmentError, Snapshot};
 use super::zone::{Kind, Times, stretches};
-use super::{SqliteStore, narrow, raw, row};
+use super::{SqliteStore, narrow, packets, row};
 
 /// Up to this many rows are looked up one by one where an index is there (3 µs each); for more, a
 /// scan is faster.
@@ -34,9 +34,16 @@ impl FlowReader for SqliteStore {
         cancel: &Cancel,
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
-        let mut scan = FlowScan { query, cancel, visited: IdSet::default(), outdated: IdSet::default() };
+        let mut scan = FlowScan {
+            query,
+            cancel,
+            visited: IdSet::default(),
+            outdated: IdSet::default(),
+        };
         for segment in self.overlapping(query.time) {
-            let next = self.pool().read(&segment, cancel, |snapshot| scan.segment(snapshot, visit))?;
+            let next = self
+                .pool()
+                .read(&segment, cancel, |snapshot| scan.segment(snapshot, visit))?;
             if next.is_break() {
                 break;
             }
@@ -54,23 +61,12 @@ impl FlowReader for SqliteStore {
         // About 24 bytes a packet: a flow may have the same packet in two rows (see `flows`).
         let mut visited: HashSet<(FlowId, u32), RandomState> = HashSet::default();
         self.each_segment(flows, cancel, |snapshot, rows| {
-            let sql = "SELECT id, data FROM raw WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-            let mut statement = snapshot.connection.prepare_cached(sql)?;
-            for found in rows.iter().filter(|row| row.has_packets) {
-                cancel.check()?;
-                let mut chunks = statement.query([raw::key(found.id, 0), raw::key(found.id, u32::MAX)])?;
-                while let Some(chunk) = chunks.next()? {
-                    for packet in raw::decode(chunk.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) {
-                        let packet = packet.ok_or(SegmentError::DamagedPackets(found.id))?;
-                        let wanted = time.contains(packet.timestamp)
-                            && visited.insert((found.uuid, packet.index));
-                        if wanted && visit(found.uuid, packet).is_break() {
-                            return Ok(ControlFlow::Break(()));
-                        }
-                    }
+            packets::visit(snapshot, rows, cancel, &mut |uuid, packet| {
+                if time.contains(packet.timestamp) && visited.insert((uuid, packet.index)) {
+                    return visit(uuid, packet);
                 }
-            }
-            Ok(ControlFlow::Continue(()))
+                ControlFlow::Continue(())
+            })
         })
     }
 
@@ -108,12 +104,19 @@ impl SqliteStore {
         mut read: impl FnMut(&Snapshot<'_>, &[FoundRow]) -> Result<ControlFlow<()>, SegmentError>,
     ) -> Result<(), ReadError> {
         let wanted: IdSet = flows.iter().map(|flow| flow.uuid).collect();
-        let times = Times::union(flows.iter().map(|flow| TimeRange { from: flow.start, to: flow.last }));
+        let times = Times::union(flows.iter().map(|flow| TimeRange {
+            from: flow.start,
+            to: flow.last,
+        }));
         let Some(span) = times.span() else { return Ok(()) };
         for segment in self.overlapping(span) {
             let next = self.pool().read(&segment, cancel, |snapshot| {
                 let rows = find_rows(snapshot, &wanted, &times, cancel)?;
-                if rows.is_empty() { Ok(ControlFlow::Continue(())) } else { read(snapshot, &rows) }
+                if rows.is_empty() {
+                    Ok(ControlFlow::Continue(()))
+                } else {
+                    read(snapshot, &rows)
+                }
             })?;
             if next.is_break() {
                 break;
@@ -180,17 +183,21 @@ impl FlowScan<'_> {
 /// Flows of which this segment or an older one has rows that are out of date, with the row here that
 /// is not.
 fn continued(snapshot: &Snapshot<'_>) -> rusqlite::Result<HashMap<FlowId, i64, RandomState>> {
-    let mut statement = snapshot.connection.prepare_cached("SELECT uuid, id FROM continued ORDER BY id")?;
-    let rows = statement.query_map([], |row| Ok((FlowId(row.get::<_, i64>(0)?.cast_unsigned()), row.get(1)?)))?;
+    let mut statement = snapshot
+        .connection
+        .prepare_cached("SELECT uuid, id FROM continued ORDER BY id")?;
+    let rows = statement.query_map([], |row| {
+        Ok((FlowId(row.get::<_, i64>(0)?.cast_unsigned()), row.get(1)?))
+    })?;
     rows.collect()
 }
 
 /// A row of a flow that was asked for by UUID.
-struct FoundRow {
-    id: i64,
-    uuid: FlowId,
-    whole: bool,
-    has_packets: bool,
+pub(super) struct FoundRow {
+    pub(super) id: i64,
+    pub(super) uuid: FlowId,
+    pub(super) whole: bool,
+    pub(super) has_packets: bool,
 }
 
 impl FoundRow {
@@ -198,7 +205,12 @@ impl FoundRow {
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let uuid = FlowId(row.get::<_, i64>(1)?.cast_unsigned());
-        Ok(Self { id: row.get(0)?, uuid, whole: row.get(2)?, has_packets: row.get::<_, i64>(3)? > 0 })
+        Ok(Self {
+            id: row.get(0)?,
+            uuid,
+            whole: row.get(2)?,
+            has_packets: row.get::<_, i64>(3)? > 0,
+        })
     }
 }
 
@@ -269,8 +281,11 @@ fn intervals(
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, SegmentError> {
     const COLUMNS: &str = "flow, start, last, ab_packets, ab_bytes, ba_packets, ba_bytes, rtt";
-    let flows: HashMap<i64, FlowId, RandomState> =
-        rows.iter().filter(|row| !row.whole).map(|row| (row.id, row.uuid)).collect();
+    let flows: HashMap<i64, FlowId, RandomState> = rows
+        .iter()
+        .filter(|row| !row.whole)
+        .map(|row| (row.id, row.uuid))
+        .collect();
     if flows.is_empty() {
         return Ok(ControlFlow::Continue(()));
     }
@@ -304,7 +319,9 @@ fn visit_intervals<const N: usize>(
     cancel.check()?;
     let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
     while let Some(row) = rows.next()? {
-        let Some(uuid) = flows.get(&row.get(0)?) else { continue };
+        let Some(uuid) = flows.get(&row.get(0)?) else {
+            continue;
+        };
         let unsigned = |column| row.get(column).map(i64::cast_unsigned);
         let metric = FlowMetric {
             start: Timestamp::from_nanos(row.get(1)?),

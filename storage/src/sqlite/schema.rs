@@ -24,12 +24,17 @@ pub(super) fn open(path: &Path, steps: &[&str]) -> Result<Connection, StoreError
     let failed = |source| StoreError::database("open", path, source);
     let mut connection = Connection::open(path).map_err(failed)?;
     configure_writer(&connection).map_err(failed)?;
-    let found: i64 =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
     let known = version(steps);
     let missing = usize::try_from(found).ok().and_then(|done| steps.get(done..));
     let Some(missing) = missing else {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     };
     if !missing.is_empty() {
         migrate(&mut connection, missing, known)

@@ -31,7 +31,9 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("stopping", &self.stopping).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("stopping", &self.stopping)
+            .finish_non_exhaustive()
     }
 }
 
@@ -43,7 +45,11 @@ impl Sealer {
         let thread = std::thread::Builder::new()
             .name("store-seal".to_owned())
             .spawn(move || run(&queue, &theirs, &catalog))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), shared })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            shared,
+        })
     }
 
     /// Has `segment` sealed soon. Nobody may write to it any more.
@@ -68,7 +74,12 @@ impl Drop for Sealer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.jobs = None;
-        if let Some(handle) = &*self.shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(handle) = &*self
+            .shared
+            .interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             handle.interrupt();
         }
         if let Some(thread) = self.thread.take() {
@@ -97,7 +108,11 @@ fn seal(segment: &Segment, shared: &Shared, catalog: &Catalog) -> Result<(), Sto
     let connection = schema::open(&segment.path, schema::SEGMENT)?;
     *shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner) =
         Some(connection.get_interrupt_handle());
-    let built = if shared.stopping.load(Ordering::Acquire) { Ok(()) } else { build(&connection) };
+    let built = if shared.stopping.load(Ordering::Acquire) {
+        Ok(())
+    } else {
+        build(&connection)
+    };
     *shared.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = None;
     built.map_err(|source| StoreError::database("seal", &segment.path, source))?;
     // Closing the last connection moves the WAL into the file.
@@ -109,7 +124,8 @@ fn seal(segment: &Segment, shared: &Shared, catalog: &Catalog) -> Result<(), Sto
 }
 
 fn build(connection: &Connection) -> rusqlite::Result<()> {
-    let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+    let transaction =
+        rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema::SEAL)?;
     transaction.commit()
 }

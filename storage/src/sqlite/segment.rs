@@ -62,7 +62,12 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn new(dir: &Path, name: SegmentName, totals: Totals) -> Self {
         let path = dir.join(name.to_string());
-        Self { name, path, totals: Mutex::new(totals), removed: AtomicBool::new(false) }
+        Self {
+            name,
+            path,
+            totals: Mutex::new(totals),
+            removed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -80,7 +85,10 @@ impl Segment {
 
     /// Bytes of its files now.
     pub(super) fn bytes(&self) -> u64 {
-        ["", "-wal", "-shm"].iter().map(|suffix| file_len(&self.with_suffix(suffix))).sum()
+        ["", "-wal", "-shm"]
+            .iter()
+            .map(|suffix| file_len(&self.with_suffix(suffix)))
+            .sum()
     }
 
     /// Gives it up: its files go when nobody reads them any more.

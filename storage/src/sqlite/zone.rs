@@ -25,7 +25,11 @@ struct Zone {
 }
 
 impl Zone {
-    const EMPTY: Self = Self { min_start: i64::MAX, max_last: i64::MIN, dirty: false };
+    const EMPTY: Self = Self {
+        min_start: i64::MAX,
+        max_last: i64::MIN,
+        dirty: false,
+    };
 }
 
 /// The zones of one table of the segment being written. 24 bytes per 4,096 rows.
@@ -40,7 +44,12 @@ pub(super) struct Zones {
 impl Zones {
     /// Reads what a segment holds already.
     pub(super) fn load(connection: &Connection, kind: Kind) -> rusqlite::Result<Self> {
-        let mut zones = Self { kind, zones: Vec::new(), dirty: Vec::new(), whole: Zone::EMPTY };
+        let mut zones = Self {
+            kind,
+            zones: Vec::new(),
+            dirty: Vec::new(),
+            whole: Zone::EMPTY,
+        };
         let mut statement =
             connection.prepare("SELECT zone, min_start, max_last FROM zone WHERE kind = ?1")?;
         let mut rows = statement.query([kind as i64])?;
@@ -79,7 +88,8 @@ impl Zones {
 
     /// Writes what has changed since the last call, in the open transaction.
     pub(super) fn save(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO zone VALUES (?1, ?2, ?3, ?4)")?;
+        let mut statement =
+            connection.prepare_cached("INSERT OR REPLACE INTO zone VALUES (?1, ?2, ?3, ?4)")?;
         for number in self.dirty.drain(..) {
             let zone = &mut self.zones[number];
             zone.dirty = false;
@@ -114,7 +124,10 @@ pub(super) fn stretches(
     let mut rows = statement.query((kind as i64, all.to.nanos(), all.from.nanos()))?;
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
-        if !times.overlap(Timestamp::from_nanos(row.get(1)?), Timestamp::from_nanos(row.get(2)?)) {
+        if !times.overlap(
+            Timestamp::from_nanos(row.get(1)?),
+            Timestamp::from_nanos(row.get(2)?),
+        ) {
             continue;
         }
         let (first, last) = (number << SHIFT, (number << SHIFT) + (1 << SHIFT) - 1);
@@ -151,7 +164,10 @@ impl Times {
 
     /// From the first instant to the last, or `None` if there is none.
     pub(super) fn span(&self) -> Option<TimeRange> {
-        Some(TimeRange { from: self.0.first()?.from, to: self.0.last()?.to })
+        Some(TimeRange {
+            from: self.0.first()?.from,
+            to: self.0.last()?.to,
+        })
     }
 
     /// True if the set has an instant in `start..=last`.
@@ -166,7 +182,10 @@ mod tests {
     use super::*;
 
     fn range(from: i64, to: i64) -> TimeRange {
-        TimeRange { from: Timestamp::from_nanos(from), to: Timestamp::from_nanos(to) }
+        TimeRange {
+            from: Timestamp::from_nanos(from),
+            to: Timestamp::from_nanos(to),
+        }
     }
 
     fn overlap(times: &Times, start: i64, last: i64) -> bool {
@@ -187,7 +206,9 @@ mod tests {
     #[test]
     fn zones_are_saved_loaded_and_found() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("schema/segment/001-flows.sql")).unwrap();
+        connection
+            .execute_batch(include_str!("schema/segment/001-flows.sql"))
+            .unwrap();
         let mut zones = Zones::load(&connection, Kind::Flow).unwrap();
         assert_eq!(zones.range(), None);
         for row in 1..=4096 * 3 {

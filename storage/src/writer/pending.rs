@@ -38,7 +38,11 @@ pub(super) fn flows<R: FlowReader + ?Sized>(
         }
     }
     store.flows(query, cancel, &mut |flow| {
-        if newer.contains(&flow.uuid) { ControlFlow::Continue(()) } else { visit(flow) }
+        if newer.contains(&flow.uuid) {
+            ControlFlow::Continue(())
+        } else {
+            visit(flow)
+        }
     })
 }
 
@@ -54,7 +58,11 @@ pub(super) fn raw_packets<R: FlowReader + ?Sized>(
     for update in updates_of(pending, flows) {
         cancel.check()?;
         let uuid = update.flow.uuid;
-        for packet in update.packets.iter().filter(|packet| time.contains(packet.timestamp)) {
+        for packet in update
+            .packets
+            .iter()
+            .filter(|packet| time.contains(packet.timestamp))
+        {
             if visited.insert((uuid, packet.index)) && visit(uuid, packet.clone()).is_break() {
                 return Ok(());
             }
@@ -62,7 +70,11 @@ pub(super) fn raw_packets<R: FlowReader + ?Sized>(
     }
     store.raw_packets(flows, time, cancel, &mut |uuid, packet: RawPacket| {
         // Between the look at the queue and this one, a batch may have become durable.
-        if visited.contains(&(uuid, packet.index)) { ControlFlow::Continue(()) } else { visit(uuid, packet) }
+        if visited.contains(&(uuid, packet.index)) {
+            ControlFlow::Continue(())
+        } else {
+            visit(uuid, packet)
+        }
     })
 }
 
@@ -85,11 +97,18 @@ pub(super) fn metrics<R: FlowReader + ?Sized>(
         }
     }
     store.metrics(flows, time, cancel, &mut |uuid, interval: FlowMetric| {
-        if visited.contains(&(uuid, interval.start)) { ControlFlow::Continue(()) } else { visit(uuid, interval) }
+        if visited.contains(&(uuid, interval.start)) {
+            ControlFlow::Continue(())
+        } else {
+            visit(uuid, interval)
+        }
     })
 }
 
 fn updates_of<'a>(pending: &'a Batches, flows: &[FlowRef]) -> impl Iterator<Item = &'a FlowUpdate> {
     let wanted: HashSet<FlowId, RandomState> = flows.iter().map(|flow| flow.uuid).collect();
-    pending.iter().flat_map(|batch| batch.iter()).filter(move |update| wanted.contains(&update.flow.uuid))
+    pending
+        .iter()
+        .flat_map(|batch| batch.iter())
+        .filter(move |update| wanted.contains(&update.flow.uuid))
 }

@@ -59,7 +59,12 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Queue {
     pub(super) fn new(options: WriterOptions) -> Self {
-        Self { options, state: Mutex::default(), work: Condvar::new(), progress: Condvar::new() }
+        Self {
+            options,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        }
     }
 
     pub(super) fn options(&self) -> &WriterOptions {
@@ -80,7 +85,11 @@ impl Queue {
         state.sent += 1;
         state.updates += batch.len();
         state.bytes += bytes;
-        state.batches.push_back(Queued { updates: Arc::new(batch), bytes, since: Instant::now() });
+        state.batches.push_back(Queued {
+            updates: Arc::new(batch),
+            bytes,
+            since: Instant::now(),
+        });
         // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
         if state.batches.len() == 1 || state.updates >= self.options.commit_updates {
             self.work.notify_one();
@@ -100,7 +109,10 @@ impl Queue {
         let mut state = locked(&self.state);
         loop {
             let now = Instant::now();
-            if state.closed.is_some_and(|deadline| state.batches.is_empty() || now >= deadline) {
+            if state
+                .closed
+                .is_some_and(|deadline| state.batches.is_empty() || now >= deadline)
+            {
                 return None;
             }
             let due = match state.batches.front() {
@@ -231,13 +243,24 @@ impl State {
             updates = updates.saturating_add(batch.updates.len());
             first || updates <= limit
         };
-        self.batches.iter().take_while(fits).map(|batch| Arc::clone(&batch.updates)).collect()
+        self.batches
+            .iter()
+            .take_while(fits)
+            .map(|batch| Arc::clone(&batch.updates))
+            .collect()
     }
 
     fn unfinished(&self) -> StoreError {
-        let reason = if self.ended { "the writing thread has ended" } else { "the time was too short" };
+        let reason = if self.ended {
+            "the writing thread has ended"
+        } else {
+            "the time was too short"
+        };
         let reason = self.error.clone().unwrap_or_else(|| reason.to_owned());
-        StoreError::Unfinished { updates: self.updates, reason }
+        StoreError::Unfinished {
+            updates: self.updates,
+            reason,
+        }
     }
 }
 
@@ -252,7 +275,10 @@ impl Drop for Ended<'_> {
 
 /// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
 fn cost(update: &FlowUpdate) -> usize {
-    let packets = update.packets.iter().map(|packet| size_of::<RawPacket>() + packet.data.len());
+    let packets = update
+        .packets
+        .iter()
+        .map(|packet| size_of::<RawPacket>() + packet.data.len());
     size_of::<FlowUpdate>() + packets.sum::<usize>()
 }
 
@@ -260,7 +286,14 @@ fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a,
     condition.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wait_until<'a>(condition: &Condvar, state: MutexGuard<'a, State>, until: Instant) -> MutexGuard<'a, State> {
+fn wait_until<'a>(
+    condition: &Condvar,
+    state: MutexGuard<'a, State>,
+    until: Instant,
+) -> MutexGuard<'a, State> {
     let time = until.saturating_duration_since(Instant::now());
-    condition.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    condition
+        .wait_timeout(state, time)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
 }

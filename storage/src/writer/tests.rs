@@ -47,7 +47,10 @@ impl FlowStore for Chaos {
         assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
         if self.refuses.load(Ordering::SeqCst) {
             let path = self.store.dir().to_owned();
-            return Err(StoreError::Full { path, source: rusqlite::Error::InvalidQuery });
+            return Err(StoreError::Full {
+                path,
+                source: rusqlite::Error::InvalidQuery,
+            });
         }
         self.store.append(now, batches)
     }
@@ -94,7 +97,11 @@ fn start(store: &Arc<Chaos>, options: WriterOptions) -> Arc<StoreWriter> {
 
 /// Commits only when a flush or a stop asks for it.
 fn patient() -> WriterOptions {
-    WriterOptions { commit_interval: LONG * 60, commit_updates: usize::MAX, ..WriterOptions::default() }
+    WriterOptions {
+        commit_interval: LONG * 60,
+        commit_updates: usize::MAX,
+        ..WriterOptions::default()
+    }
 }
 
 fn until(what: &str, condition: impl Fn() -> bool) {
@@ -147,7 +154,13 @@ proptest! {
 #[test]
 fn a_full_batch_does_not_wait_for_the_interval() {
     let store = Chaos::new();
-    let writer = start(&store, WriterOptions { commit_updates: 3, ..patient() });
+    let writer = start(
+        &store,
+        WriterOptions {
+            commit_updates: 3,
+            ..patient()
+        },
+    );
     singles(3).into_iter().for_each(|batch| writer.send(batch));
     until("three updates are durable", || store.updates() == 3);
     until("the queue is empty", || writer.stats().queued_updates == 0);
@@ -157,7 +170,10 @@ fn a_full_batch_does_not_wait_for_the_interval() {
 #[test]
 fn a_lone_update_waits_for_the_interval_only() {
     let store = Chaos::new();
-    let options = WriterOptions { commit_interval: Duration::from_millis(5), ..patient() };
+    let options = WriterOptions {
+        commit_interval: Duration::from_millis(5),
+        ..patient()
+    };
     let writer = start(&store, options);
     writer.send(singles(1).remove(0));
     until("the update is durable", || store.updates() == 1);
@@ -167,7 +183,14 @@ fn a_lone_update_waits_for_the_interval_only() {
 fn a_store_that_fails_loses_nothing() {
     let store = Chaos::new();
     store.refuse(true);
-    let writer = start(&store, WriterOptions { commit_updates: 2, queue_updates: 10, ..patient() });
+    let writer = start(
+        &store,
+        WriterOptions {
+            commit_updates: 2,
+            queue_updates: 10,
+            ..patient()
+        },
+    );
     let sent = Arc::new(AtomicUsize::new(0));
     let sender = std::thread::spawn({
         let (writer, sent) = (Arc::clone(&writer), Arc::clone(&sent));
@@ -185,7 +208,10 @@ fn a_store_that_fails_loses_nothing() {
     // The eleventh sender still waits, and its flow can be seen all the same.
     assert_eq!(sent.load(Ordering::SeqCst), 10);
     assert_eq!(flows(&*writer, &FlowQuery::all()).len(), 11);
-    assert!(matches!(writer.flush(Duration::ZERO), Err(StoreError::Unfinished { updates: 11, .. })));
+    assert!(matches!(
+        writer.flush(Duration::ZERO),
+        Err(StoreError::Unfinished { updates: 11, .. })
+    ));
     store.refuse(false);
     sender.join().unwrap();
     writer.flush(LONG).unwrap();
@@ -198,7 +224,13 @@ fn a_store_that_fails_loses_nothing() {
 fn the_queue_is_bound_by_bytes_too() {
     let store = Chaos::new();
     store.refuse(true);
-    let writer = start(&store, WriterOptions { queue_bytes: 1, ..patient() });
+    let writer = start(
+        &store,
+        WriterOptions {
+            queue_bytes: 1,
+            ..patient()
+        },
+    );
     let sender = std::thread::spawn({
         let writer = Arc::clone(&writer);
         move || singles(2).into_iter().for_each(|batch| writer.send(batch))
@@ -233,7 +265,9 @@ fn a_stop_that_cannot_finish_says_what_was_left() {
     let writer = start(&store, patient());
     singles(3).into_iter().for_each(|batch| writer.send(batch));
     let error = writer.stop(Duration::from_millis(20)).unwrap_err();
-    let StoreError::Unfinished { updates: 3, reason } = &error else { panic!("{error}") };
+    let StoreError::Unfinished { updates: 3, reason } = &error else {
+        panic!("{error}")
+    };
     assert!(reason.contains("no space left"), "{reason}");
 }
 
@@ -241,10 +275,19 @@ fn a_stop_that_cannot_finish_says_what_was_left() {
 fn nobody_waits_for_a_writer_that_is_gone() {
     let store = Chaos::new();
     store.panics.store(true, Ordering::SeqCst);
-    let writer = start(&store, WriterOptions { queue_updates: 0, ..WriterOptions::default() });
+    let writer = start(
+        &store,
+        WriterOptions {
+            queue_updates: 0,
+            ..WriterOptions::default()
+        },
+    );
     // Blocks, for the queue has no room, until the thread has died of the first batch.
     writer.send(singles(1).remove(0));
-    assert!(matches!(writer.flush(LONG), Err(StoreError::Unfinished { updates: 1, .. })));
+    assert!(matches!(
+        writer.flush(LONG),
+        Err(StoreError::Unfinished { updates: 1, .. })
+    ));
     writer.send(singles(1).remove(0));
     assert_eq!(writer.stats().refused_updates, 1);
     assert!(writer.stop(LONG).is_err());
@@ -253,7 +296,12 @@ fn nobody_waits_for_a_writer_that_is_gone() {
 #[test]
 fn retention_is_looked_after_without_traffic() {
     let store = Chaos::new();
-    let options = WriterOptions { retention_interval: Duration::from_millis(2), ..patient() };
+    let options = WriterOptions {
+        retention_interval: Duration::from_millis(2),
+        ..patient()
+    };
     let _writer = start(&store, options);
-    until("retention ran three times", || store.retained.load(Ordering::SeqCst) >= 3);
+    until("retention ran three times", || {
+        store.retained.load(Ordering::SeqCst) >= 3
+    });
 }

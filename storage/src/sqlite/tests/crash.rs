@@ -19,7 +19,11 @@ const BATCH: u64 = 40;
 fn batch(life: u64, number: u64) -> Vec<FlowUpdate> {
     static TEMPLATE: OnceLock<FlowUpdate> = OnceLock::new();
     let template = TEMPLATE.get_or_init(|| {
-        conformance::sample()[0].iter().find(|update| update.packets.len() == 2).unwrap().clone()
+        conformance::sample()[0]
+            .iter()
+            .find(|update| update.packets.len() == 2)
+            .unwrap()
+            .clone()
     });
     let new = |number: u64, slot: u64| {
         let mut update = template.clone();
@@ -38,7 +42,9 @@ fn batch(life: u64, number: u64) -> Vec<FlowUpdate> {
         update
     };
     let continued = (0..BATCH / 2).filter(|_| number > 0).map(goes_on);
-    continued.chain((0..BATCH / 2).map(|slot| new(number, slot))).collect()
+    continued
+        .chain((0..BATCH / 2).map(|slot| new(number, slot)))
+        .collect()
 }
 
 /// Not a test of its own: the process that gets killed. Appends for ever, printing what is acknowledged.
@@ -63,7 +69,12 @@ fn a_kill_loses_nothing_acknowledged() {
     let mut acknowledged: Vec<(u64, u64)> = Vec::new();
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "sqlite::tests::crash::child", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "sqlite::tests::crash::child",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -73,7 +84,9 @@ fn a_kill_loses_nothing_acknowledged() {
         let enough = AtomicU64::new(3 + round * 7 % 23);
         for line in lines.map_while(Result::ok) {
             // The harness prints in front of the first line.
-            let Some((_, found)) = line.split_once("stored ") else { continue };
+            let Some((_, found)) = line.split_once("stored ") else {
+                continue;
+            };
             let (life, number) = found.split_once(' ').unwrap();
             acknowledged.push((life.parse().unwrap(), number.parse().unwrap()));
             if enough.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -89,24 +102,40 @@ fn nothing_is_lost(dir: &Path, acknowledged: &[(u64, u64)]) {
     let store = open(dir);
     let found = flows(&store, &FlowQuery::all());
     let mut model = Model::default();
-    acknowledged.iter().for_each(|(life, number)| model.add(&batch(*life, *number)));
+    acknowledged
+        .iter()
+        .for_each(|(life, number)| model.add(&batch(*life, *number)));
     let expected = flows(&model, &FlowQuery::all());
     let stored: std::collections::HashMap<_, _> = found.iter().map(|flow| (flow.uuid, flow)).collect();
     for flow in &expected {
         // One batch more than was acknowledged may be there: committed, and killed before it said so.
-        assert!(stored.get(&flow.uuid).is_some_and(|newer| newer.last >= flow.last), "{}", flow.uuid);
+        assert!(
+            stored
+                .get(&flow.uuid)
+                .is_some_and(|newer| newer.last >= flow.last),
+            "{}",
+            flow.uuid
+        );
     }
     let stats = store.stats();
     assert_eq!(stats.flows as usize, found.len());
     assert_eq!(stats.updates % (BATCH / 2), 0);
-    assert!(stats.updates >= acknowledged.iter().map(|(life, number)| batch(*life, *number).len() as u64).sum());
+    assert!(
+        stats.updates
+            >= acknowledged
+                .iter()
+                .map(|(life, number)| batch(*life, *number).len() as u64)
+                .sum()
+    );
     let refs: Vec<_> = expected.iter().map(FlowRef::from).collect();
     assert!(packets(&store, &refs, TimeRange::ALL).len() >= packets(&model, &refs, TimeRange::ALL).len());
     assert!(intervals(&store, &refs, TimeRange::ALL).len() >= intervals(&model, &refs, TimeRange::ALL).len());
     // Older ones were sealed, checked, and not touched since.
     for segment in store.segments().iter().rev().take(4) {
         let connection = rusqlite::Connection::open(&segment.path).unwrap();
-        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        let verdict: String = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(verdict, "ok", "{}", segment.path.display());
     }
 }

@@ -26,7 +26,10 @@ struct Temporary {
 impl Temporary {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: open(dir.path()), _dir: dir }
+        Self {
+            store: open(dir.path()),
+            _dir: dir,
+        }
     }
 }
 

@@ -42,14 +42,21 @@ fn each_hour_of_arrival_has_its_file() {
     assert_eq!(files(dir.path()).len(), 2);
     assert_eq!(flows(&store, &FlowQuery::all()).len(), 5);
     store.finish_sealing();
-    let sealed: Vec<_> = store.segments().iter().map(|segment| segment.totals().sealed).collect();
+    let sealed: Vec<_> = store
+        .segments()
+        .iter()
+        .map(|segment| segment.totals().sealed)
+        .collect();
     assert_eq!(sealed, [true, false]);
 }
 
 #[test]
 fn a_full_segment_ends_before_its_hour() {
     let dir = tempfile::tempdir().unwrap();
-    let options = SqliteOptions { segment_bytes: 1, ..SqliteOptions::default() };
+    let options = SqliteOptions {
+        segment_bytes: 1,
+        ..SqliteOptions::default()
+    };
     let store = SqliteStore::open(dir.path(), options.clone()).unwrap();
     for batch in singles(3) {
         store.append(NOON, &[&batch]).unwrap();
@@ -57,7 +64,12 @@ fn a_full_segment_ends_before_its_hour() {
     drop(store);
     let store = SqliteStore::open(dir.path(), options).unwrap();
     store.append(NOON, &[&singles(4)[3]]).unwrap();
-    let names = ["seg-2024022912-01.db", "seg-2024022912-02.db", "seg-2024022912-03.db", "seg-2024022912.db"];
+    let names = [
+        "seg-2024022912-01.db",
+        "seg-2024022912-02.db",
+        "seg-2024022912-03.db",
+        "seg-2024022912.db",
+    ];
     assert_eq!(files(dir.path()), names);
     assert_eq!(flows(&store, &FlowQuery::all()).len(), 4);
 }
@@ -65,7 +77,10 @@ fn a_full_segment_ends_before_its_hour() {
 #[test]
 fn old_segments_go_and_the_current_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let options = SqliteOptions { retention_age: Some(HOUR * 2), ..SqliteOptions::default() };
+    let options = SqliteOptions {
+        retention_age: Some(HOUR * 2),
+        ..SqliteOptions::default()
+    };
     let store = SqliteStore::open(dir.path(), options).unwrap();
     for (hour, batch) in (0..).zip(singles(4)) {
         store.append(NOON.plus(HOUR * hour), &[&batch]).unwrap();
@@ -73,8 +88,16 @@ fn old_segments_go_and_the_current_stays() {
     store.finish_sealing();
     // 15:00: only what ended before 13:00 is too old.
     assert_eq!(store.retain(NOON.plus(HOUR * 3)).unwrap(), 0);
-    assert_eq!(store.retain(NOON.plus(HOUR * 3 + Duration::from_secs(1))).unwrap(), 1);
-    assert_eq!(files(dir.path()), ["seg-2024022913.db", "seg-2024022914.db", "seg-2024022915.db"]);
+    assert_eq!(
+        store
+            .retain(NOON.plus(HOUR * 3 + Duration::from_secs(1)))
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        files(dir.path()),
+        ["seg-2024022913.db", "seg-2024022914.db", "seg-2024022915.db"]
+    );
     assert_eq!(store.retain(NOON.plus(HOUR * 1_000)).unwrap(), 2);
     assert_eq!(files(dir.path()), ["seg-2024022915.db"]);
     let stats = store.stats();
@@ -109,11 +132,16 @@ fn the_oldest_segments_go_while_there_is_too_much() {
 #[test]
 fn a_query_outlives_the_segment_it_reads() {
     let dir = tempfile::tempdir().unwrap();
-    let options = SqliteOptions { retention_age: Some(HOUR), ..SqliteOptions::default() };
+    let options = SqliteOptions {
+        retention_age: Some(HOUR),
+        ..SqliteOptions::default()
+    };
     let store = SqliteStore::open(dir.path(), options).unwrap();
     let batches = singles(8);
     for (hour, pair) in (0..).zip(batches.chunks(2)) {
-        store.append(NOON.plus(HOUR * hour), &[&pair[0], &pair[1]]).unwrap();
+        store
+            .append(NOON.plus(HOUR * hour), &[&pair[0], &pair[1]])
+            .unwrap();
     }
     store.finish_sealing();
     let mut visited = 0;
@@ -125,7 +153,9 @@ fn a_query_outlives_the_segment_it_reads() {
         }
         std::ops::ControlFlow::Continue(())
     };
-    store.flows(&FlowQuery::all(), &Cancel::default(), &mut visit).unwrap();
+    store
+        .flows(&FlowQuery::all(), &Cancel::default(), &mut visit)
+        .unwrap();
     assert_eq!(visited, 8);
     assert_eq!(files(dir.path()), ["seg-2024022915.db"]);
     assert_eq!(flows(&store, &FlowQuery::all()).len(), 2);
@@ -143,7 +173,10 @@ fn a_restart_goes_on_in_place() {
         drop(store);
         let again = open(dir.path()).stats();
         assert_eq!((again.flows, again.updates), (stats.flows, stats.updates));
-        assert_eq!((again.raw_packets, again.raw_bytes), (stats.raw_packets, stats.raw_bytes));
+        assert_eq!(
+            (again.raw_packets, again.raw_bytes),
+            (stats.raw_packets, stats.raw_bytes)
+        );
         assert_eq!(again.oldest, stats.oldest);
     }
     assert_eq!(files(dir.path()), ["seg-2024022912.db"]);
@@ -159,7 +192,13 @@ fn what_was_left_unsealed_is_sealed_later_and_the_catalog_knows_it() {
     store.append(NOON.plus(HOUR), &[&batches[1]]).unwrap();
     store.finish_sealing();
     let name = SegmentName::at(NOON);
-    assert!(store.catalog.find(name).unwrap().is_some_and(|totals| totals.flows == 1 && totals.sealed));
+    assert!(
+        store
+            .catalog
+            .find(name)
+            .unwrap()
+            .is_some_and(|totals| totals.flows == 1 && totals.sealed)
+    );
     drop(store);
     // A lost catalog costs nothing.
     std::fs::remove_file(dir.path().join("catalog.db")).unwrap();
@@ -204,7 +243,10 @@ fn a_second_store_in_one_directory_is_refused() {
     let store = open(dir.path());
     let refused = SqliteStore::open(dir.path(), SqliteOptions::default()).unwrap_err();
     assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
-    assert!(refused.to_string().contains("in use by another flowtap"), "{refused}");
+    assert!(
+        refused.to_string().contains("in use by another flowtap"),
+        "{refused}"
+    );
     drop(store);
     open(dir.path());
 }
@@ -236,7 +278,9 @@ fn a_damaged_segment_is_named() {
         visited += 1;
         std::ops::ControlFlow::Continue(())
     };
-    let error = store.flows(&FlowQuery::all(), &Cancel::default(), &mut visit).unwrap_err();
+    let error = store
+        .flows(&FlowQuery::all(), &Cancel::default(), &mut visit)
+        .unwrap_err();
     assert!(error.to_string().contains("seg-2024022912.db"), "{error}");
     assert_eq!(visited, 1);
     drop(store);

@@ -10,41 +10,42 @@ CREATE TABLE dictionary (
 
 -- One row per flow, replaced in place while it lives. Rows are numbered from 1 in order of arrival.
 -- 64-bit ids and counters are stored as the signed number with the same bits. Columns that queries
--- test come first: SQLite decodes a row from the left and only as far as it must.
+-- test come first: SQLite decodes a row from the left and only as far as it must. Columns have no types
+-- (they hold integers unless said): checking 32 values of each row would cost a tenth of writing it.
 CREATE TABLE flow (
     id           INTEGER PRIMARY KEY,
-    uuid         INTEGER NOT NULL,
-    start        INTEGER NOT NULL,  -- ns since the epoch, of the first packet
-    last         INTEGER NOT NULL,  -- ns since the epoch, of the last packet
-    application  INTEGER NOT NULL,  -- dictionary
-    layers       INTEGER NOT NULL,  -- dictionary
-    node         INTEGER NOT NULL,  -- dictionary, TID
-    capture      INTEGER NOT NULL,  -- dictionary, UUID
-    net_a        ANY,               -- IPv4: its 32 bits as a number; IPv6: 16 bytes
-    net_b        ANY,
-    protocol     INTEGER,           -- of the transport layer, IANA's number
-    port_a       INTEGER,
-    port_b       INTEGER,
-    tracking     INTEGER NOT NULL,
-    l3_tracking  INTEGER NOT NULL,
-    parent       INTEGER NOT NULL,  -- UUID, 0 if none
-    link_a       INTEGER,           -- MAC address, 48 bits, first byte highest
-    link_b       INTEGER,
-    link_id      INTEGER,           -- VLAN ids
-    net_id       INTEGER,           -- VNI or GRE key
-    icmp         INTEGER,           -- kind << 24 | code << 16 | id
-    ab_packets   INTEGER NOT NULL,  -- totals since the flow began
-    ab_bytes     INTEGER NOT NULL,
-    ba_packets   INTEGER NOT NULL,
-    ba_bytes     INTEGER NOT NULL,
-    rtt          INTEGER NOT NULL,  -- ns, 0 if not measured
-    raw_packets  INTEGER NOT NULL,  -- kept so far, here or in an earlier segment
-    finish       INTEGER NOT NULL,  -- FinishType
-    whole        INTEGER NOT NULL,  -- 1: the totals are the flow's only interval, it has no metric row
-    metric_span  BLOB,              -- start and last of the totals, where they are not the flow's
-    last_update  BLOB,              -- LastUpdateMetric: seven 64-bit numbers, little endian
-    extra        TEXT               -- FlowExtra as JSON
-) STRICT;
+    uuid,
+    start,        -- ns since the epoch, of the first packet
+    last,         -- ns since the epoch, of the last packet
+    application,  -- dictionary
+    layers,       -- dictionary
+    node,         -- dictionary, TID
+    capture,      -- dictionary, UUID
+    net_a,        -- IPv4: its 32 bits as a number; IPv6: 16 bytes
+    net_b,
+    protocol,     -- of the transport layer, IANA's number
+    port_a,
+    port_b,
+    tracking,
+    l3_tracking,
+    parent,       -- UUID, 0 if none
+    link_a,       -- MAC address, 48 bits, first byte highest
+    link_b,
+    link_id,      -- VLAN ids
+    net_id,       -- VNI or GRE key
+    icmp,         -- kind << 24 | code << 16 | id
+    ab_packets,   -- totals since the flow began
+    ab_bytes,
+    ba_packets,
+    ba_bytes,
+    rtt,          -- ns, 0 if not measured
+    raw_packets,  -- kept so far, here or in an earlier segment
+    finish,       -- FinishType
+    whole,        -- 1: the totals are the flow's only interval, it has no metric row
+    metric_span,  -- start and last of the totals, where they are not the flow's
+    last_update,  -- LastUpdateMetric: seven 64-bit numbers, little endian
+    extra         -- FlowExtra as JSON
+);
 
 -- Rows of `flow` that go on with a flow of which an earlier row, here or in an earlier segment, is
 -- out of date. A table of its own, so that a reader loads the few of them without a scan.
@@ -67,8 +68,15 @@ CREATE TABLE metric (
     rtt        INTEGER NOT NULL
 ) STRICT;
 
--- Raw packets, those of one update in one blob (its format: sqlite/raw.rs). The key holds the flow,
--- so that no second index is needed: flow.id << 32 | index of the first packet.
+-- Raw packets that came with new rows of `flow`, of many flows in one blob (its format:
+-- sqlite/raw.rs). The key is the first of those flows' ids; they end before the next key.
+CREATE TABLE raw_group (
+    id   INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+
+-- Raw packets that came later, those of one update in one blob. The key holds the flow, so that no
+-- second index is needed: flow.id << 32 | index of the first packet.
 CREATE TABLE raw (
     id   INTEGER PRIMARY KEY,
     data BLOB NOT NULL
