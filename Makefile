@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-SHELL_SCRIPTS := .ci/run scripts/*.sh tests/lab/*.sh
+SHELL_SCRIPTS := .ci/run $(wildcard scripts/*.sh tests/lab/*.sh benches/*.sh)
 
 .PHONY: help
 help: ## list the targets
