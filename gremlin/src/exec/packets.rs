@@ -50,15 +50,18 @@ impl PacketsPlan {
     /// The packets of each flow that has any, oldest first. A flow whose packets no filter lets
     /// through stays, with none.
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Vec<(FlowId, Vec<RawPacket>)>, QueryError> {
+        let filters = self.filters.iter();
+        let mut filters = filters
+            .map(|expression| Filter::new(expression, context.compiler))
+            .collect::<Result<Vec<_>, _>>()?;
         let flows = self.flows.refs(context)?;
-        let mut filters: Vec<Filter<'_>> = self.filters.iter().map(Filter::new).collect();
         let mut meter = Meter::new("raw packets", context.limits);
         let mut by_flow: HashMap<FlowId, Vec<RawPacket>> = HashMap::new();
         let mut failure = None;
         let mut take = |flow, packet: RawPacket| -> Result<(), QueryError> {
             let packets = by_flow.entry(flow).or_default();
             for filter in &mut filters {
-                if !filter.matches(context.compiler, &packet)? {
+                if !filter.matches(context.compiler, &packet) {
                     return Ok(());
                 }
             }
@@ -92,33 +95,34 @@ impl PacketsPlan {
     }
 }
 
-/// An expression compiled for each link type when its first packet comes.
+/// An expression compiled for Ethernet at once, so that a wrong one is refused whatever there is to
+/// filter, and for each other link type when its first packet comes.
 struct Filter<'a> {
     expression: &'a Expression,
-    programs: HashMap<LinkType, Box<dyn PacketFilter>>,
+    /// `None` where the expression makes no sense for the link type (`ether host` on raw IP beside
+    /// Ethernet): such packets do not match.
+    programs: HashMap<LinkType, Option<Box<dyn PacketFilter>>>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(expression: &'a Expression) -> Self {
-        Self {
+    fn new(expression: &'a Expression, compiler: &dyn FilterCompiler) -> Result<Self, QueryError> {
+        let text = &expression.text;
+        let program = compiler
+            .compile(text, LinkType::ETHERNET)
+            .map_err(|message| QueryError::at(expression.column, format!("BPF '{text}': {message}")))?;
+        Ok(Self {
             expression,
-            programs: HashMap::new(),
-        }
+            programs: HashMap::from([(LinkType::ETHERNET, Some(program))]),
+        })
     }
 
-    fn matches(&mut self, compiler: &dyn FilterCompiler, packet: &RawPacket) -> Result<bool, QueryError> {
-        use std::collections::hash_map::Entry;
-        let program = match self.programs.entry(packet.link_type) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let compiled = compiler.compile(&self.expression.text, packet.link_type);
-                let program = compiled.map_err(|message| {
-                    let text = &self.expression.text;
-                    QueryError::at(self.expression.column, format!("BPF '{text}': {message}"))
-                })?;
-                new.insert(program)
-            }
-        };
-        Ok(program.matches(&packet.data, packet.len))
+    fn matches(&mut self, compiler: &dyn FilterCompiler, packet: &RawPacket) -> bool {
+        let program = self
+            .programs
+            .entry(packet.link_type)
+            .or_insert_with(|| compiler.compile(&self.expression.text, packet.link_type).ok());
+        program
+            .as_ref()
+            .is_some_and(|program| program.matches(&packet.data, packet.len))
     }
 }
