@@ -34,6 +34,14 @@ else
 	$(CARGO) nextest run --locked --workspace
 endif
 
+.PHONY: bench
+bench: setup-build ## criterion benchmarks: decode, flow table, pcap, sFlow, store
+	$(CARGO) bench --locked --workspace --benches
+
+.PHONY: fuzz
+fuzz: setup-build ## fuzz each parser of foreign bytes, a minute each unless FUZZ_SECONDS says otherwise
+	scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
+
 .PHONY: setup-build setup-lint setup-lab setup-test setup-bench setup
 setup: setup-build setup-lint setup-lab setup-test setup-bench ## install everything that any target needs
 setup-build setup-lint setup-lab setup-test setup-bench: setup-%:
