@@ -55,7 +55,7 @@ fn text(pool: &'static [&'static str]) -> impl Strategy<Value = Arc<str>> {
 }
 
 fn counter() -> impl Strategy<Value = u64> {
-    prop_oneof![8 => 0..2_000u64, 1 => any::<u64>(), 1 => Just(i64::MAX as u64)]
+    prop_oneof![4 => 0..3u64, 4 => 0..2_000u64, 1 => any::<u64>(), 1 => Just(i64::MAX as u64)]
 }
 
 fn id() -> impl Strategy<Value = FlowId> {

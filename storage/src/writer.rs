@@ -179,9 +179,10 @@ impl FlowReader for StoreWriter {
 }
 
 impl Drop for StoreWriter {
-    /// Ends the thread without waiting for a store that fails; [`StoreWriter::stop`] waits.
+    /// Writes what is queued, but gives a store that fails no more than a moment: who wants to know
+    /// calls [`StoreWriter::stop`].
     fn drop(&mut self) {
-        self.queue.close(Instant::now());
+        self.queue.close(Instant::now() + Duration::from_secs(1));
         if let Some(thread) = locked(&self.thread).take() {
             let _ = thread.join();
         }

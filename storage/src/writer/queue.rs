@@ -13,6 +13,8 @@ use crate::error::StoreError;
 /// Updates in one transaction at most, if batches are small: two commits' worth.
 const COMMIT_FACTOR: usize = 2;
 
+const ENDED: &str = "the writing thread has ended";
+
 /// Batches sent and not yet durable, oldest first; readers look at them here. `send` blocks while
 /// it holds more than its bounds by number or by bytes (see [`WriterOptions`]). The batch that goes
 /// over them is let in first, for it has left the flow table and must not be invisible while its
@@ -252,7 +254,7 @@ impl State {
 
     fn unfinished(&self) -> StoreError {
         let reason = if self.ended {
-            "the writing thread has ended"
+            ENDED
         } else {
             "the time was too short"
         };
@@ -268,7 +270,12 @@ pub(super) struct Ended<'a>(&'a Queue);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        locked(&self.0.state).ended = true;
+        let mut state = locked(&self.0.state);
+        state.ended = true;
+        if state.closed.is_none() {
+            state.error = Some(ENDED.to_owned());
+        }
+        drop(state);
         self.0.progress.notify_all();
     }
 }

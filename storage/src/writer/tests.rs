@@ -259,6 +259,15 @@ fn a_stop_writes_what_is_queued_and_takes_no_more() {
 }
 
 #[test]
+fn a_dropped_writer_leaves_nothing_behind() {
+    let store = Chaos::new();
+    let writer = start(&store, patient());
+    singles(3).into_iter().for_each(|batch| writer.send(batch));
+    drop(writer);
+    assert_eq!(store.updates(), 3);
+}
+
+#[test]
 fn a_stop_that_cannot_finish_says_what_was_left() {
     let store = Chaos::new();
     store.refuse(true);
@@ -288,6 +297,10 @@ fn nobody_waits_for_a_writer_that_is_gone() {
         writer.flush(LONG),
         Err(StoreError::Unfinished { updates: 1, .. })
     ));
+    assert_eq!(
+        writer.stats().error.as_deref(),
+        Some("the writing thread has ended")
+    );
     writer.send(singles(1).remove(0));
     assert_eq!(writer.stats().refused_updates, 1);
     assert!(writer.stop(LONG).is_err());
