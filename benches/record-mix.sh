@@ -54,7 +54,7 @@ for i in 1 2; do
 done
 
 # Pages as the web has them: most are small, few are large.
-mkdir "$work/www"
+mkdir "$work/www" "$work/got"
 for size in 90 400 700 1200 2500 5000 9000 24000; do
     head -c "$size" /dev/zero | tr '\0' 'x' >"$work/www/$size"
 done
@@ -76,18 +76,21 @@ for client in "${clients[@]}"; do
     until_true "DNS" vm "$client" getent ahostsv4 www.lab.test
 done
 
+# As a browser does it: a name is looked up, then several things are fetched over one connection.
 browse() {
-    local client=$1 i
-    for i in {1..12}; do
-        vm "$client" curl -fs -o /dev/null "http://www$i.lab.test:8080/$2"
-        vm "$client" curl -fsk -o /dev/null "https://api$i.lab.test:8443/$3"
-        vm "$client" nc -z -w 1 "$server" "$((6000 + i))" || true
+    local client=$1 size=$2 i
+    for i in {1..8}; do
+        vm "$client" curl -fs --output-dir "$work/got" --remote-name-all \
+            "http://www$i.lab.test:8080/"{90,400,1200,"$size"}
+        vm "$client" curl -fsk --output-dir "$work/got" --remote-name-all \
+            "https://api$i.lab.test:8443/"{700,"$size"}
     done
+    for i in 1 2 3; do vm "$client" nc -z -w 1 "$server" "$((6000 + i))" || true; done
     vm "$client" ping -q -n -c 12 -i 0.02 "$server"
     vm "$client" ping -q -n -c 3 -i 0.02 -s 4000 "$server"
     vm "$client" bash -c "for i in {1..60}; do echo \"metric.\$i 42\"; sleep 0.01; done >/dev/udp/$server/5001"
 } >/dev/null
-browse vm2 400 1200 & browse vm3 90 700 & browse vm4 2500 400 & browse vm5 9000 5000 &
+browse vm2 400 & browse vm3 2500 & browse vm4 9000 & browse vm5 24000 &
 # The servers of above run on: wait for the four only.
 for job in %?vm2 %?vm3 %?vm4 %?vm5; do wait "$job" || die "a client failed"; done
 vm vm2 ping -q -n -c 10 -i 0.02 10.42.0.1 >/dev/null

@@ -42,7 +42,9 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["small", file, packets, flows] => {
             let (packets, flows) = (packets.parse()?, flows.parse()?);
-            write(file, |out| Small::new(flows).generate(packets, |packet| out.packet(packet)))
+            write(file, |out| {
+                Small::new(flows).generate(packets, |packet| out.packet(packet))
+            })
         }
         ["churn", file, packets] => {
             let packets = packets.parse()?;
@@ -52,17 +54,25 @@ fn run(arguments: &[&str]) -> Result<()> {
             let packets = packets.parse()?;
             let mut mix = Mix::default();
             for recording in recordings {
-                mix.add(Path::new(recording)).map_err(|error| format!("{recording}: {error}"))?;
+                mix.add(Path::new(recording))
+                    .map_err(|error| format!("{recording}: {error}"))?;
             }
             write(file, |out| mix.generate(packets, |packet| out.packet(packet)))
         }
         ["sflow", file, datagrams, flows] => {
             let (datagrams, flows) = (datagrams.parse()?, flows.parse()?);
-            write(file, |out| sflow::generate(datagrams, flows, |packet| out.packet(packet)))
+            write(file, |out| {
+                sflow::generate(datagrams, flows, |packet| out.packet(packet))
+            })
         }
         ["send", file, to, rate] => {
             let sent = udp::send(Path::new(file), to, rate.parse()?)?;
-            writeln!(io::stdout(), "{} datagrams in {:.3} s", sent.datagrams, sent.elapsed.as_secs_f64())?;
+            writeln!(
+                io::stdout(),
+                "{} datagrams in {:.3} s",
+                sent.datagrams,
+                sent.elapsed.as_secs_f64()
+            )?;
             Ok(())
         }
         ["sink", at] => Ok(udp::sink(at)?),

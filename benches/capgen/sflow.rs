@@ -39,7 +39,11 @@ pub(crate) fn generate(datagrams: u32, flows: u32, mut emit: impl FnMut(&Packet<
     let mut random = Random::new(2);
     let mut bridges: Vec<Bridge> = (0..AGENTS * BRIDGES).map(Bridge::new).collect();
     let mut packet = Frame::default();
-    let local = |port| Endpoint { mac: [0; 6], ip: [127, 0, 0, 1], port };
+    let local = |port| Endpoint {
+        mac: [0; 6],
+        ip: [127, 0, 0, 1],
+        port,
+    };
     let mut number = 0;
     while number < datagrams {
         let at = random.below(AGENTS * BRIDGES) as usize;
@@ -71,9 +75,22 @@ impl Sampled {
     /// VLAN; half of them small, as acknowledgements are, half of any length.
     fn next(flow: u32, random: &mut Random) -> Self {
         let (client, server) = endpoints(flow);
-        let (from, to) = if random.below(2) == 0 { (client, server) } else { (server, client) };
-        let payload_len = if random.below(2) == 0 { 0 } else { random.below(1_440) as usize };
-        let segment = Segment { sequence: flow, acknowledged: flow, flags: Segment::ACK, payload_len };
+        let (from, to) = if random.below(2) == 0 {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        let payload_len = if random.below(2) == 0 {
+            0
+        } else {
+            random.below(1_440) as usize
+        };
+        let segment = Segment {
+            sequence: flow,
+            acknowledged: flow,
+            flags: Segment::ACK,
+            payload_len,
+        };
         let mut frame = Frame::default();
         match flow % 20 {
             0..14 => {
@@ -105,7 +122,8 @@ impl Frame {
         self.bytes.extend_from_slice(&len.to_be_bytes());
         self.bytes.extend_from_slice(&[6, 64]);
         for end in [from, to] {
-            self.bytes.extend_from_slice(&[0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            self.bytes
+                .extend_from_slice(&[0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
             self.bytes.extend_from_slice(&end.ip);
         }
         self.segment(from, to, segment, 16);
@@ -120,7 +138,8 @@ impl Frame {
         // All further bytes are zero: the checksum is that of these two words.
         let checksum = !(u16::from_be_bytes([kind, 0]) + u16::from_be_bytes([high, low]));
         let [sum_high, sum_low] = checksum.to_be_bytes();
-        self.bytes.extend_from_slice(&[kind, 0, sum_high, sum_low, high, low, 0, 0]);
+        self.bytes
+            .extend_from_slice(&[kind, 0, sum_high, sum_low, high, low, 0, 0]);
         self.bytes.extend_from_slice(payload);
     }
 }
@@ -139,7 +158,15 @@ struct Bridge {
 impl Bridge {
     fn new(number: u32) -> Self {
         let (agent, sub_agent) = (number / BRIDGES, number % BRIDGES);
-        Self { agent, sub_agent, sequence: 0, sample_sequence: 0, counter_sequence: 0, samples: 0, body: Vec::new() }
+        Self {
+            agent,
+            sub_agent,
+            sequence: 0,
+            sample_sequence: 0,
+            counter_sequence: 0,
+            samples: 0,
+            body: Vec::new(),
+        }
     }
 
     /// Adds a flow sample; gives the datagram that it did not fit into any more.
@@ -150,8 +177,13 @@ impl Bridge {
         let source = 2 << 24 | (1_000 + self.sub_agent);
         let (input, output) = (1 + random.below(8), 1 + random.below(8));
         let pool = self.sample_sequence.wrapping_mul(RATE);
-        put(&mut sample, &[self.sample_sequence, source, RATE, pool, 0, input, output, 2]);
-        record(&mut sample, EXTENDED_SWITCH, |body| put(body, &[sampled.vlan, 0, sampled.vlan, 0]));
+        put(
+            &mut sample,
+            &[self.sample_sequence, source, RATE, pool, 0, input, output, 2],
+        );
+        record(&mut sample, EXTENDED_SWITCH, |body| {
+            put(body, &[sampled.vlan, 0, sampled.vlan, 0])
+        });
         record(&mut sample, RAW_HEADER, |body| {
             // The frame length counts the FCS of four bytes, which is then said to be stripped.
             put(body, &[1, sampled.len + 4, 4, sampled.header.len() as u32]);
@@ -179,7 +211,27 @@ impl Bridge {
             let count = self.counter_sequence;
             record(&mut sample, IF_COUNTERS, |body| {
                 put(body, &[port, 6, 0, 10_000_000, 1, 3]);
-                put(body, &[0, count * 900, count, 0, 0, 0, 0, 0, 0, count * 700, count, 0, 0, 0, 0, 0]);
+                put(
+                    body,
+                    &[
+                        0,
+                        count * 900,
+                        count,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                        count * 700,
+                        count,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                    ],
+                );
             });
             record(&mut sample, ETHERNET_COUNTERS, |body| put(body, &[0; 13]));
             put(&mut self.body, &[COUNTER_SAMPLE, sample.len() as u32]);
@@ -201,7 +253,10 @@ impl Bridge {
         // Version 5, an IPv4 address, uptime in milliseconds.
         let address = u32::from_be_bytes([10, 200, 0, 1]) + self.agent;
         let uptime = 60_000 + self.sequence;
-        put(&mut datagram, &[5, 1, address, self.sub_agent, self.sequence, uptime, self.samples]);
+        put(
+            &mut datagram,
+            &[5, 1, address, self.sub_agent, self.sequence, uptime, self.samples],
+        );
         datagram.append(&mut self.body);
         self.samples = 0;
         datagram

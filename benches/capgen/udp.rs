@@ -55,7 +55,10 @@ pub(crate) fn send(path: &Path, to: &str, rate: u32) -> Result<Sent, Box<dyn std
         rest = after;
         socket.send(payload)?;
     }
-    Ok(Sent { datagrams: lengths.len() as u64, elapsed: begin.elapsed() })
+    Ok(Sent {
+        datagrams: lengths.len() as u64,
+        elapsed: begin.elapsed(),
+    })
 }
 
 /// Receives at `at` for ever: exporters that find nobody there would stop or report errors.

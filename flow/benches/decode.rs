@@ -5,7 +5,9 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
 use flowtap_flow::decode::{DecodeOptions, Part, decode};
 use flowtap_flow::packet::{BATCH, Packet};
 use flowtap_flow::point::LayerKeyMode;
@@ -31,7 +33,9 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, packets: &[Pack
     let options = DecodeOptions::new(0, LayerKeyMode::L2);
     let mut parts = Vec::new();
     group.throughput(Throughput::Elements(packets.len() as u64));
-    group.bench_function(name, |bencher| bencher.iter(|| decode_all(packets, &options, &mut parts)));
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| decode_all(packets, &options, &mut parts))
+    });
 }
 
 /// Packets by the layers that they are made of, tunnels and all.
@@ -52,7 +56,11 @@ fn by_kind<'a>(packets: &[Packet<'a>]) -> BTreeMap<String, Vec<Packet<'a>>> {
 fn benchmarks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     group.sample_size(10);
-    for (name, traffic) in [("mix", Traffic::mix()), ("small", Traffic::small()), ("churn", Traffic::churn())] {
+    for (name, traffic) in [
+        ("mix", Traffic::mix()),
+        ("small", Traffic::small()),
+        ("churn", Traffic::churn()),
+    ] {
         measure(&mut group, name, &traffic.packets());
     }
     group.finish();

@@ -13,20 +13,33 @@ pub(crate) fn churn(packets: u32, mut emit: impl FnMut(&Packet<'_>)) {
     let mut frame = Frame::default();
     let mut number = 0;
     let mut emit_next = |bytes: &[u8]| {
-        emit(&Packet::new(BEGIN.plus(STEP * number), bytes.len() as u32, LinkType::ETHERNET, bytes));
+        emit(&Packet::new(
+            BEGIN.plus(STEP * number),
+            bytes.len() as u32,
+            LinkType::ETHERNET,
+            bytes,
+        ));
         number += 1;
     };
     let flows = packets / 2;
     for turn in 0..flows + ANSWER_AFTER {
         if turn < flows {
             let (client, server) = endpoints(turn);
-            let syn = Segment { sequence: turn, flags: Segment::SYN, ..Segment::default() };
+            let syn = Segment {
+                sequence: turn,
+                flags: Segment::SYN,
+                ..Segment::default()
+            };
             emit_next(frame.tcp(&client, &server, &syn));
         }
         if let Some(flow) = turn.checked_sub(ANSWER_AFTER) {
             let (client, server) = endpoints(flow);
             let flags = Segment::RST | Segment::ACK;
-            let refusal = Segment { acknowledged: flow + 1, flags, ..Segment::default() };
+            let refusal = Segment {
+                acknowledged: flow + 1,
+                flags,
+                ..Segment::default()
+            };
             emit_next(frame.tcp(&server, &client, &refusal));
         }
     }

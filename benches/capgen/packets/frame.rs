@@ -29,7 +29,8 @@ impl Frame {
     pub(crate) fn udp(&mut self, from: &Endpoint, to: &Endpoint, payload: &[u8]) -> &[u8] {
         self.ipv4(from, to, IS_UDP, UDP + payload.len());
         let at = self.ports(from, to);
-        self.bytes.extend_from_slice(&((UDP + payload.len()) as u16).to_be_bytes());
+        self.bytes
+            .extend_from_slice(&((UDP + payload.len()) as u16).to_be_bytes());
         self.bytes.extend_from_slice(&[0, 0]);
         self.bytes.extend_from_slice(payload);
         self.checksum(at, 4, IS_UDP, 6);
@@ -68,7 +69,8 @@ impl Frame {
         let at = self.ports(from, to);
         self.bytes.extend_from_slice(&segment.sequence.to_be_bytes());
         self.bytes.extend_from_slice(&segment.acknowledged.to_be_bytes());
-        self.bytes.extend_from_slice(&[5 << 4, segment.flags, 0xff, 0xff, 0, 0, 0, 0]);
+        self.bytes
+            .extend_from_slice(&[5 << 4, segment.flags, 0xff, 0xff, 0, 0, 0, 0]);
         self.bytes.resize(at + TCP + segment.payload_len, 0);
         self.checksum(at, address_len, IS_TCP, 16);
     }
@@ -85,7 +87,10 @@ impl Frame {
     /// from there, and over the two IP addresses that stand right before it.
     fn checksum(&mut self, at: usize, address_len: usize, protocol: u8, offset: usize) {
         let len = (self.bytes.len() - at) as u16;
-        let pseudo = sum(&self.bytes[at - 2 * address_len..at], len.wrapping_add(u16::from(protocol)));
+        let pseudo = sum(
+            &self.bytes[at - 2 * address_len..at],
+            len.wrapping_add(u16::from(protocol)),
+        );
         let checksum = !sum(&self.bytes[at..], pseudo);
         self.bytes[at + offset..at + offset + 2].copy_from_slice(&checksum.to_be_bytes());
     }
@@ -108,7 +113,9 @@ impl Segment {
 
 /// The ones' complement sum of RFC 1071, going on from `start`.
 fn sum(bytes: &[u8], start: u16) -> u16 {
-    let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)));
+    let words = bytes
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)));
     let mut total = words.fold(u32::from(start), |total, word| total + word);
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);

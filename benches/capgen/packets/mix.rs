@@ -118,8 +118,15 @@ impl Addresses {
         if a == b || !single(a) || !single(b) {
             return None;
         }
-        let (a, b) = if a < b { (source, source + len) } else { (source + len, source) };
-        Some(Self { lower: a + len - 2, upper: b + len - 2 })
+        let (a, b) = if a < b {
+            (source, source + len)
+        } else {
+            (source + len, source)
+        };
+        Some(Self {
+            lower: a + len - 2,
+            upper: b + len - 2,
+        })
     }
 
     /// Moves the two addresses apart by `distance` each. The sum over both stays the same, and with it

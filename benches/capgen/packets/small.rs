@@ -17,8 +17,16 @@ pub(crate) fn endpoints(flow: u32) -> (Endpoint, Endpoint) {
     let mixed = flow.wrapping_mul(0x9e37_79b1);
     let [a, b, c, d] = mixed.to_be_bytes();
     let port = |number: u32| 10_000 + (number & 0x7fff) as u16;
-    let client = Endpoint { mac: [2, 0, 0, 0, 0, 1], ip: [10, a, b, c], port: port(u32::from(d) << 7 | flow & 0x7f) };
-    let server = Endpoint { mac: [2, 0, 0, 0, 0, 2], ip: [172, 16, d, 1 + a % 200], port: port(mixed >> 13) };
+    let client = Endpoint {
+        mac: [2, 0, 0, 0, 0, 1],
+        ip: [10, a, b, c],
+        port: port(u32::from(d) << 7 | flow & 0x7f),
+    };
+    let server = Endpoint {
+        mac: [2, 0, 0, 0, 0, 2],
+        ip: [172, 16, d, 1 + a % 200],
+        port: port(mixed >> 13),
+    };
     (client, server)
 }
 
@@ -31,7 +39,10 @@ pub(crate) struct Small {
 impl Small {
     /// Packets of `flows` flows.
     pub(crate) fn new(flows: u32) -> Self {
-        Self { flows: Zipf::new(flows), random: Random::new(1) }
+        Self {
+            flows: Zipf::new(flows),
+            random: Random::new(1),
+        }
     }
 
     /// Hands `packets` packets to `emit`.

@@ -27,7 +27,12 @@ impl Traffic {
     fn push(&mut self, packet: &Packet<'_>) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(packet.data);
-        self.packets.push((packet.timestamp, packet.len, packet.link_type, begin..self.bytes.len()));
+        self.packets.push((
+            packet.timestamp,
+            packet.len,
+            packet.link_type,
+            begin..self.bytes.len(),
+        ));
     }
 
     /// 64-byte packets of 100,000 flows, unequally busy.
@@ -49,7 +54,8 @@ impl Traffic {
         let mut traffic = Self::default();
         let mut mix = Mix::default();
         let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/lab-mix.pcap.gz");
-        mix.add(&recording).unwrap_or_else(|error| panic!("{}: {error}", recording.display()));
+        mix.add(&recording)
+            .unwrap_or_else(|error| panic!("{}: {error}", recording.display()));
         mix.generate(PACKETS, |packet| traffic.push(packet));
         traffic
     }

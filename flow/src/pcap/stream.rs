@@ -146,8 +146,10 @@ impl StreamParser {
         while let Some(&first) = input.get(at) {
             match &mut self.layer {
                 Layer::Member(member) => {
-                    let taken = member.write(&input[at..])?;
+                    let written = member.write(&input[at..]);
+                    // What came out before a fault is good, above all where only the checksum is wrong.
                     parse_inflated(member, &mut self.records, visit)?;
+                    let taken = written?;
                     if taken == 0 {
                         self.layer = Layer::BetweenMembers;
                     }
@@ -171,8 +173,9 @@ impl StreamParser {
         }
         // What can be inflated now is handed out now: the sender may pause here.
         if let Layer::Member(member) = &mut self.layer {
-            member.flush()?;
+            let flushed = member.flush();
             parse_inflated(member, &mut self.records, visit)?;
+            flushed?;
         }
         Ok(())
     }

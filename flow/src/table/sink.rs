@@ -69,6 +69,14 @@ impl PointSink {
         }
     }
 
+    /// Tells the ledger what was kept. Fragments that are given up may be kept too: tell after that.
+    fn publish_raw(&mut self) {
+        let (kept, over_budget) = (std::mem::take(&mut self.raw_kept), std::mem::take(&mut self.raw_over_budget));
+        if kept + over_budget > 0 {
+            self.point.ledger.raw(kept, over_budget);
+        }
+    }
+
     /// Waits for the store where the source can wait: what a batch may keep must fit the budget.
     fn make_raw_room(&mut self, batch: &[Packet<'_>]) {
         if self.point.options.raw_packet_limit == 0 || !self.point.options.can_wait {
@@ -256,12 +264,6 @@ impl Sink for PointSink {
             ledger.drop_packets(DropReason::LinkType, unsupported);
             ledger.drop_packets(DropReason::Undecodable, undecodable);
         }
-        if self.raw_kept + self.raw_over_budget > 0 {
-            ledger.raw(
-                std::mem::take(&mut self.raw_kept),
-                std::mem::take(&mut self.raw_over_budget),
-            );
-        }
         self.point.count(batch.len() as u64);
         if self
             .defragmenter
@@ -270,6 +272,7 @@ impl Sink for PointSink {
         {
             self.give_up_fragments(Timestamp::from_nanos(newest));
         }
+        self.publish_raw();
         self.parts = parts;
         self.hashes = hashes;
         if self.out.len() >= UPDATES / 2 {
@@ -285,6 +288,7 @@ impl Sink for PointSink {
 impl Drop for PointSink {
     fn drop(&mut self) {
         self.give_up_fragments(Timestamp::MAX);
+        self.publish_raw();
         self.send();
     }
 }
