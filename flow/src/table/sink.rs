@@ -71,7 +71,10 @@ impl PointSink {
 
     /// Tells the ledger what was kept. Fragments that are given up may be kept too: tell after that.
     fn publish_raw(&mut self) {
-        let (kept, over_budget) = (std::mem::take(&mut self.raw_kept), std::mem::take(&mut self.raw_over_budget));
+        let (kept, over_budget) = (
+            std::mem::take(&mut self.raw_kept),
+            std::mem::take(&mut self.raw_over_budget),
+        );
         if kept + over_budget > 0 {
             self.point.ledger.raw(kept, over_budget);
         }
