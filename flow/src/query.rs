@@ -235,7 +235,11 @@ pub struct FlowUpdate {
 
 /// Takes batches of updates; a bounded queue in front of a store.
 pub trait UpdateSink: Send + Sync {
-    /// Hands over a batch. Blocks while the queue is full: nothing is lost, and the pressure shows
-    /// where the kernel or the peer counts it.
+    /// Hands over a batch, which readers behind this sink see from now on. Does not block.
     fn send(&self, batch: Vec<FlowUpdate>);
+
+    /// Blocks while more is held than the bounds allow. Senders call it after [`Self::send`], when
+    /// they hold no lock: nothing is lost, and the pressure shows where the kernel or the peer
+    /// counts it.
+    fn wait(&self) {}
 }

@@ -607,3 +607,66 @@ fn a_short_update_interval_is_kept() {
         .collect();
     assert_eq!(intervals, [2, 1]);
 }
+
+/// A store that only remembers which flows it was sent.
+#[derive(Default)]
+struct Sent(std::sync::Mutex<std::collections::HashSet<u16>>);
+
+impl flowtap_flow::query::UpdateSink for Sent {
+    fn send(&self, batch: Vec<flowtap_flow::query::FlowUpdate>) {
+        // Long enough for a reader to look between the table and here.
+        for _ in 0..2_000 {
+            std::thread::yield_now();
+        }
+        self.0
+            .lock()
+            .expect("no poison")
+            .extend(batch.iter().map(|update| port_of(&update.flow)));
+    }
+}
+
+fn port_of(flow: &flowtap_flow::flow::Flow) -> u16 {
+    flow.transport.expect("UDP").a
+}
+
+#[test]
+fn a_flow_is_in_the_table_or_sent_at_every_moment() {
+    use flowtap_flow::query::FlowQuery;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+    let sent = Arc::new(Sent::default());
+    let options = TableOptions {
+        max_flows: 512,
+        ..TableOptions::default()
+    };
+    let table = flowtap_flow::table::FlowTable::new(options, Arc::clone(&sent) as _);
+    let points = table.points(PointOptions::default(), Arc::default());
+    let (begun, done) = (AtomicU16::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sink = points.open("");
+            for at in 0..3_000u16 {
+                let frame = udp_frame(true, at, 9, b"x");
+                sink.packets(&[Packet::new(Timestamp::ZERO, 43, LinkType::ETHERNET, &frame)]);
+                begun.store(at + 1, Ordering::Release);
+            }
+            done.store(true, Ordering::Release);
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let at_least = begun.load(Ordering::Acquire);
+                let mut seen = std::collections::HashSet::new();
+                table
+                    .flows(&FlowQuery::all(), &Cancel::default(), &mut |flow| {
+                        seen.insert(port_of(&flow));
+                        ControlFlow::Continue(())
+                    })
+                    .expect("the live table always answers");
+                seen.extend(sent.0.lock().expect("no poison").iter().copied());
+                let missing = (0..at_least).find(|port| !seen.contains(port));
+                assert_eq!(missing, None, "of {at_least} flows");
+            }
+        });
+    });
+}

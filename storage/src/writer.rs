@@ -143,6 +143,10 @@ impl UpdateSink for StoreWriter {
     fn send(&self, batch: Vec<FlowUpdate>) {
         self.queue.send(batch);
     }
+
+    fn wait(&self) {
+        self.queue.wait_for_room();
+    }
 }
 
 /// Pending before stored: a batch leaves the queue only when it is durable, so that in this order no

@@ -6,6 +6,7 @@
 //!
 //! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
 //! eviction and the kept packets. A group may be locked while a shard is; never the other way round.
+//! Before either comes `moving`, see [`FlowTable`].
 
 mod evict;
 mod extra;
@@ -21,7 +22,7 @@ mod tick;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::flow::FinishType;
@@ -111,6 +112,9 @@ pub struct FlowTable {
     /// The wall's time at the first tick, in seconds, and how far it has come since.
     first_tick: OnceLock<i64>,
     clock: AtomicU64,
+    /// Held for reading from before updates are taken out of the map until they are sent, and never
+    /// while a sender waits: whoever gets it for writing knows that nothing is between the two.
+    moving: RwLock<()>,
 }
 
 #[derive(Default)]
@@ -135,6 +139,7 @@ impl FlowTable {
             next_relief: AtomicUsize::new(0),
             first_tick: OnceLock::new(),
             clock: AtomicU64::new(0),
+            moving: RwLock::new(()),
         })
     }
 
@@ -204,6 +209,16 @@ impl FlowTable {
     fn point(&self, number: u32) -> Option<Arc<Point>> {
         let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
         points.list.get(number as usize).cloned()
+    }
+
+    fn moving(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until what has left the map has been sent: readers look here first and at the store
+    /// next, and must find every flow in one of them.
+    fn settle(&self) {
+        drop(self.moving.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn count_end(&self, finish_type: FinishType) {

@@ -41,6 +41,7 @@ impl FlowTable {
                 }
             }
         }
+        self.settle();
         Ok(())
     }
 }
@@ -72,6 +73,25 @@ impl FlowReader for FlowTable {
             } else {
                 ControlFlow::Continue(())
             }
+        })
+    }
+
+    fn uuids(
+        &self,
+        time: TimeRange,
+        cancel: &Cancel,
+        visit: &mut dyn FnMut(FlowId),
+    ) -> Result<(), ReadError> {
+        let look = |_, _: &FlowKey, state: &FlowState, _: &Point| {
+            let (start, last) = (
+                Timestamp::from_nanos(state.start),
+                Timestamp::from_nanos(state.last),
+            );
+            time.overlaps(start, last).then_some(state.uuid)
+        };
+        self.each(cancel, look, |uuid| {
+            visit(uuid);
+            ControlFlow::Continue(())
         })
     }
 

@@ -21,9 +21,6 @@ use super::raw::{Keep, record_len};
 use super::state::{FlowState, Seen};
 use super::tcp::TcpTracker;
 
-/// Updates handed over at once: at some 600 bytes each, 300 KB.
-const UPDATES: usize = 512;
-
 /// The sink of one reader at one capture point.
 pub(super) struct PointSink {
     pub(super) table: Arc<FlowTable>,
@@ -53,7 +50,7 @@ impl PointSink {
             interval: (0, 0),
             parts: Vec::with_capacity(BATCH * 2),
             hashes: Vec::with_capacity(BATCH * 2),
-            out: Vec::with_capacity(UPDATES),
+            out: Vec::new(),
             path: (LayersPath::default(), PathId::default()),
             raw_kept: 0,
             raw_over_budget: 0,
@@ -62,11 +59,14 @@ impl PointSink {
         }
     }
 
-    fn send(&mut self) {
-        if !self.out.is_empty() {
-            let out = std::mem::replace(&mut self.out, Vec::with_capacity(UPDATES));
-            self.table.updates.send(out);
+    /// Hands over what has left the map. True if that was anything: then the sender must wait for
+    /// room once it holds no lock.
+    fn send(&mut self) -> bool {
+        if self.out.is_empty() {
+            return false;
         }
+        self.table.updates.send(std::mem::take(&mut self.out));
+        true
     }
 
     /// Tells the ledger what was kept. Fragments that are given up may be kept too: tell after that.
@@ -87,7 +87,6 @@ impl PointSink {
         }
         let need = batch.iter().map(|packet| record_len(packet.data.len())).sum();
         if !self.point.budget.has_room(need) {
-            self.send();
             self.table.hand_on_kept(&self.point.budget);
         }
     }
@@ -205,9 +204,9 @@ impl PointSink {
     }
 }
 
-impl Sink for PointSink {
-    fn packets(&mut self, batch: &[Packet<'_>]) {
-        self.make_raw_room(batch);
+impl PointSink {
+    /// Decode, hash, table.
+    fn ingest(&mut self, batch: &[Packet<'_>]) {
         let mut parts = std::mem::take(&mut self.parts);
         let mut hashes = std::mem::take(&mut self.hashes);
         parts.clear();
@@ -278,20 +277,38 @@ impl Sink for PointSink {
         self.publish_raw();
         self.parts = parts;
         self.hashes = hashes;
-        if self.out.len() >= UPDATES / 2 {
-            self.send();
-        }
     }
 
-    fn flush(&mut self) {
-        self.send();
+    /// Runs `work` and hands over what it took out of the map, with no moment in between at which a
+    /// query would miss it.
+    fn move_out(&mut self, work: impl FnOnce(&mut Self)) {
+        let table = Arc::clone(&self.table);
+        let sent = {
+            let _moving = table.moving();
+            work(self);
+            self.send()
+        };
+        if sent {
+            table.updates.wait();
+        }
     }
+}
+
+impl Sink for PointSink {
+    fn packets(&mut self, batch: &[Packet<'_>]) {
+        self.make_raw_room(batch);
+        self.move_out(|sink| sink.ingest(batch));
+    }
+
+    /// Nothing is held back: each batch hands its updates over itself.
+    fn flush(&mut self) {}
 }
 
 impl Drop for PointSink {
     fn drop(&mut self) {
-        self.give_up_fragments(Timestamp::MAX);
-        self.publish_raw();
-        self.send();
+        self.move_out(|sink| {
+            sink.give_up_fragments(Timestamp::MAX);
+            sink.publish_raw();
+        });
     }
 }

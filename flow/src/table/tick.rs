@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::flow::FinishType;
-use crate::query::FlowUpdate;
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
@@ -111,6 +110,7 @@ impl FlowTable {
     /// Applies `judge` to each flow of a group that belongs to one of `points`. Updates go out when
     /// no lock is held.
     fn visit_group(&self, number: usize, points: &NotedPoints, judge: impl Fn(&FlowState, bool) -> Verdict) {
+        let moving = self.moving();
         let hashes = self.group(number).hashes();
         let mut out = Vec::new();
         let mut gone = Vec::new();
@@ -139,12 +139,10 @@ impl FlowTable {
             gone.sort_unstable();
             self.group(number).forget(&gone);
         }
-        self.hand_over(out);
-    }
-
-    fn hand_over(&self, out: Vec<FlowUpdate>) {
         if !out.is_empty() {
             self.updates.send(out);
+            drop(moving);
+            self.updates.wait();
         }
     }
 }

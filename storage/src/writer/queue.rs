@@ -73,7 +73,7 @@ impl Queue {
         &self.options
     }
 
-    /// Takes a batch, then waits while there is more than the bounds allow.
+    /// Takes a batch.
     pub(super) fn send(&self, batch: Vec<FlowUpdate>) {
         if batch.is_empty() {
             return;
@@ -96,6 +96,11 @@ impl Queue {
         if state.batches.len() == 1 || state.updates >= self.options.commit_updates {
             self.work.notify_one();
         }
+    }
+
+    /// Waits while there is more than the bounds allow.
+    pub(super) fn wait_for_room(&self) {
+        let mut state = locked(&self.state);
         while self.is_full(&state) && !state.is_closed() {
             state = wait(&self.progress, state);
         }
