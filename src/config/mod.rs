@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use flowtap_collectors::pcapsocket::PcapSocketOptions;
 use flowtap_collectors::sflow::SflowOptions;
-use flowtap_flow::point::ApplicationPorts;
+use flowtap_flow::point::{ApplicationPorts, ExtraLayers, LayerKeyMode};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Loaded, load};
@@ -95,6 +95,39 @@ pub(crate) struct Flows {
     pub(crate) update_seconds: u64,
     /// Without a packet for so long, a flow has ended.
     pub(crate) expire_seconds: u64,
+    /// Whether MAC addresses tell flows apart (`L2`) or only IP addresses and ports (`L3`).
+    pub(crate) layer_key_mode: LayerKeyMode,
+    /// Put IPv4 fragments together before their flow is looked up.
+    pub(crate) ip_defrag: bool,
+    /// Keep SYN, FIN and RST times and TTLs.
+    pub(crate) extra_tcp_metric: bool,
+    /// Follow TCP sequence numbers: segments out of order and skipped.
+    pub(crate) reassemble_tcp: bool,
+    /// Layers whose contents are kept with their flow.
+    pub(crate) extra_layers: Vec<ExtraLayer>,
+}
+
+/// A layer whose contents can be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ExtraLayer {
+    #[serde(rename = "VRRP")]
+    Vrrp,
+    #[serde(rename = "DNS")]
+    Dns,
+    #[serde(rename = "DHCPv4")]
+    Dhcpv4,
+}
+
+impl Flows {
+    /// The layers as the flow table knows them.
+    pub(crate) fn extra_layers(&self) -> ExtraLayers {
+        let bit = |layer: &ExtraLayer| match layer {
+            ExtraLayer::Vrrp => ExtraLayers::VRRP,
+            ExtraLayer::Dns => ExtraLayers::DNS,
+            ExtraLayer::Dhcpv4 => ExtraLayers::DHCPV4,
+        };
+        ExtraLayers(self.extra_layers.iter().map(bit).fold(0, |all, one| all | one))
+    }
 }
 
 impl Default for Flows {
@@ -103,6 +136,11 @@ impl Default for Flows {
             max: 458_752,
             update_seconds: 60,
             expire_seconds: 600,
+            layer_key_mode: LayerKeyMode::L2,
+            ip_defrag: false,
+            extra_tcp_metric: false,
+            reassemble_tcp: false,
+            extra_layers: Vec::new(),
         }
     }
 }

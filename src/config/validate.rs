@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flowtap_flow::point::PointOptions;
+use flowtap_flow::table::TableOptions;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Packets, Storage};
@@ -37,6 +38,12 @@ impl Config {
         ] {
             ensure!(value > 0, "{name} must be more than 0");
         }
+        let longest = TableOptions::LONGEST_EXPIRY.as_secs();
+        ensure!(
+            self.flows.expire_seconds <= longest,
+            "flows.expire_seconds is {}; give at most {longest}",
+            self.flows.expire_seconds
+        );
         self.packets.limit()?;
         self.log_filter()?;
         self.storage.directory()?;
@@ -127,6 +134,7 @@ mod tests {
     #[test]
     fn nonsense_is_named() {
         assert!(problem(|c| c.flows.max = 0).contains("flows.max"));
+        assert!(problem(|c| c.flows.expire_seconds = 50_000).contains("give at most 43200"));
         assert!(problem(|c| c.packets.per_flow = -2).contains("packets.per_flow is -2"));
         assert!(problem(|c| c.log.filter = "flowtap=loud".to_owned()).contains("log filter `flowtap=loud`"));
     }

@@ -34,11 +34,14 @@ impl Opened {
         let store = SqliteStore::open(&data_dir, sqlite_options(&config.storage))?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await;
-        let http = http.with_context(|| format!("failed to listen on TCP {address} for HTTP"))?;
+        let http = http.with_context(|| {
+            format!("failed to listen on TCP {address} for HTTP, choose another address with --listen")
+        })?;
         let graph = Arc::new(Graph::new(&host_name()));
         let pcap_socket = config.pcap_socket.listen.address().map(|address| {
             let options = PcapSocketOptions {
-                node_tid: Arc::from(graph.host_tid().as_str()),
+                // In no topology, like uploads: the packets were seen elsewhere.
+                node_tid: Arc::from(""),
                 max_clients: config.pcap_socket.max_clients,
             };
             PcapSocket::bind(address, options)

@@ -161,6 +161,11 @@ fn table_options(config: &Config) -> TableOptions {
 /// What all inputs have in common.
 fn point_options(config: &Config) -> Result<PointOptions> {
     Ok(PointOptions {
+        layer_key_mode: config.flows.layer_key_mode,
+        ip_defrag: config.flows.ip_defrag,
+        extra_tcp_metric: config.flows.extra_tcp_metric,
+        reassemble_tcp: config.flows.reassemble_tcp,
+        extra_layers: config.flows.extra_layers(),
         raw_packet_limit: config.packets.limit()?,
         raw_budget_bytes: config.packets.memory_bytes,
         application_ports: Arc::new(config.application_ports.clone()),
