@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use flowtap_capture::Captures;
 use flowtap_flow::packet::RawPacket;
-use flowtap_flow::pcap::{Resolution, to_pcap};
+use flowtap_flow::pcap::{Resolution, to_pcap, to_pcapng};
 use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::table::TableStats;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Answer, Engine, ErrorKind, NOT_PACKETS, QueryError};
 
-use crate::wire::{PartReadiness, PcapClient, SflowStatus, StoreStatus};
+use crate::wire::{PCAPNG_MEDIA_TYPE, PartReadiness, PcapClient, SflowStatus, StoreStatus};
 
 /// Everything a server serves. Cheap to clone.
 #[derive(Clone)]
@@ -81,8 +81,10 @@ impl Default for Limits {
 pub enum AnswerForm {
     /// JSON.
     Json,
-    /// A pcap file; raw packets only.
+    /// A pcap file; raw packets of one link type only.
     Pcap,
+    /// A pcapng file; raw packets only.
+    PcapNg,
     /// A graph in the DOT language; graphs only.
     Dot,
 }
@@ -101,7 +103,10 @@ impl QueryRunner for Engine {
         let answer = Engine::run(self, gremlin, Timestamp::now(), cancel)?;
         match form {
             AnswerForm::Json => json(&answer),
-            AnswerForm::Pcap => pcap(&answer.into_packets().ok_or_else(|| no_such_form(NOT_PACKETS))?),
+            AnswerForm::Pcap => pcap(&packets(answer)?),
+            AnswerForm::PcapNg => {
+                to_pcapng(&packets(answer)?).map_err(|error| no_such_form(&error.to_string()))
+            }
             AnswerForm::Dot => answer.to_dot().map(String::into_bytes),
         }
     }
@@ -116,13 +121,14 @@ fn json(answer: &Answer) -> Result<Vec<u8>, QueryError> {
     Ok(bytes)
 }
 
+fn packets(answer: Answer) -> Result<Vec<RawPacket>, QueryError> {
+    answer.into_packets().ok_or_else(|| no_such_form(NOT_PACKETS))
+}
+
 /// Skydive's files are in µs, and so are these: whoever wants ns asks `/api/v1/packets`.
 fn pcap(packets: &[RawPacket]) -> Result<Vec<u8>, QueryError> {
-    to_pcap(packets, Resolution::Micros).map_err(|error| {
-        no_such_form(&format!(
-            "{error}; /api/v1/packets gives pcapng, which holds several"
-        ))
-    })
+    to_pcap(packets, Resolution::Micros)
+        .map_err(|error| no_such_form(&format!("{error} (Accept: {PCAPNG_MEDIA_TYPE}, --format pcapng)")))
 }
 
 fn no_such_form(message: &str) -> QueryError {

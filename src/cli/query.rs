@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
 use flowtap_api::client::Download;
-use flowtap_api::wire::{DOT_MEDIA_TYPE, PCAP_MEDIA_TYPE};
+use flowtap_api::wire::{DOT_MEDIA_TYPE, PCAP_MEDIA_TYPE, PCAPNG_MEDIA_TYPE};
 
 use super::connect::{Remote, Session};
 use crate::exit::CommandResult;
@@ -15,6 +15,7 @@ pub(crate) struct Query {
     /// A query in Skydive's Gremlin dialect: "G.Flows().Has('Application', 'DNS')"
     gremlin: String,
     /// What to print: the answer as JSON, a graph as DOT, raw packets as pcap
+    /// (one link type) or pcapng (any)
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -25,6 +26,7 @@ enum Format {
     Json,
     Dot,
     Pcap,
+    Pcapng,
 }
 
 impl Remote for Query {
@@ -36,6 +38,10 @@ impl Remote for Query {
                 output::refuse_terminal()?;
                 PCAP_MEDIA_TYPE
             }
+            Format::Pcapng => {
+                output::refuse_terminal()?;
+                PCAPNG_MEDIA_TYPE
+            }
         };
         let answer = session.client.query(&self.gremlin, accept).await?;
         match self.format {
@@ -44,7 +50,7 @@ impl Remote for Query {
                 output::json::indent(&answer.bytes().await?, "\t", &mut out)?;
                 Ok(out.flush()?)
             }
-            Format::Dot | Format::Pcap => copy(answer).await,
+            Format::Dot | Format::Pcap | Format::Pcapng => copy(answer).await,
         }
     }
 }

@@ -4,7 +4,6 @@ mod banner;
 mod inputs;
 mod observe;
 mod open;
-mod query;
 mod running;
 mod stop;
 mod ticker;

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use super::inputs::Inputs;
 use super::observe::Observer;
 use super::open::{Opened, host_name};
-use super::query::Queries;
 use super::stop::Stop;
 use super::ticker::Ticker;
 use super::upload::Uploads;
@@ -95,7 +94,7 @@ impl Running {
         let services = Services {
             identity: Arc::new(identity()),
             flows,
-            queries: Arc::new(Queries(engine)),
+            queries: Arc::new(engine),
             captures: Arc::clone(&inputs.captures),
             uploads: uploads.clone(),
             observe: Arc::new(observer),

@@ -12,12 +12,12 @@ use crate::body;
 use crate::failure::{Code, Failure, PlainFailure};
 use crate::server::App;
 use crate::services::AnswerForm;
-use crate::wire::{DOT_MEDIA_TYPE, GremlinRequest, PCAP_MEDIA_TYPE};
+use crate::wire::{DOT_MEDIA_TYPE, GremlinRequest, PCAP_MEDIA_TYPE, PCAPNG_MEDIA_TYPE};
 
 /// Runs a Gremlin query.
 ///
-/// `Accept` is compared exactly: `application/vnd.tcpdump.pcap` and `text/vnd.graphviz` choose their
-/// form, anything else is JSON. An empty body or query is answered with 204.
+/// `Accept` is compared exactly: `application/vnd.tcpdump.pcap`, `application/x-pcapng` and
+/// `text/vnd.graphviz` choose their form, anything else is JSON. An empty body or query is answered with 204.
 #[utoipa::path(
     post,
     path = "/api/topology",
@@ -26,7 +26,7 @@ use crate::wire::{DOT_MEDIA_TYPE, GremlinRequest, PCAP_MEDIA_TYPE};
     responses(
         (status = 200, description = "The query's result",
             content((serde_json::Value = "application/json"), (Vec<u8> = "application/vnd.tcpdump.pcap"),
-                (String = "text/vnd.graphviz"))),
+                (Vec<u8> = "application/x-pcapng"), (String = "text/vnd.graphviz"))),
         (status = 204, description = "Nothing was asked"),
         (status = 400, description = "The body or the query is wrong", body = String, content_type = "text/plain"),
         (status = 406, description = "The result has no such form", body = String, content_type = "text/plain"),
@@ -62,6 +62,7 @@ pub(crate) async fn query(
     let form = match accept {
         DOT_MEDIA_TYPE => AnswerForm::Dot,
         PCAP_MEDIA_TYPE => AnswerForm::Pcap,
+        PCAPNG_MEDIA_TYPE => AnswerForm::PcapNg,
         _ => AnswerForm::Json,
     };
     let queries = app.services.queries.clone();

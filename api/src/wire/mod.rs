@@ -19,6 +19,8 @@ use utoipa::ToSchema;
 
 /// The media type of a pcap or pcapng download, as Skydive names it.
 pub const PCAP_MEDIA_TYPE: &str = "application/vnd.tcpdump.pcap";
+/// The media type of pcapng files.
+pub const PCAPNG_MEDIA_TYPE: &str = "application/x-pcapng";
 /// The media type of a graph in the DOT language, as Skydive names it.
 pub const DOT_MEDIA_TYPE: &str = "text/vnd.graphviz";
 /// The header that carries the cursor of the next page, whatever the format.
