@@ -6,6 +6,7 @@ mod packets;
 mod sflow;
 mod udp;
 
+use std::fmt::Arguments;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -44,11 +45,13 @@ fn run(arguments: &[&str]) -> Result<()> {
             let (packets, flows) = (packets.parse()?, flows.parse()?);
             write(file, |out| {
                 Small::new(flows).generate(packets, |packet| out.packet(packet))
-            })
+            })?;
+            say(format_args!("{packets}"))
         }
         ["churn", file, packets] => {
             let packets = packets.parse()?;
-            write(file, |out| packets::churn(packets, |packet| out.packet(packet)))
+            write(file, |out| packets::churn(packets, |packet| out.packet(packet)))?;
+            say(format_args!("{packets}"))
         }
         ["mix", file, packets, recordings @ ..] if !recordings.is_empty() => {
             let packets = packets.parse()?;
@@ -57,27 +60,30 @@ fn run(arguments: &[&str]) -> Result<()> {
                 mix.add(Path::new(recording))
                     .map_err(|error| format!("{recording}: {error}"))?;
             }
-            write(file, |out| mix.generate(packets, |packet| out.packet(packet)))
+            write(file, |out| mix.generate(packets, |packet| out.packet(packet)))?;
+            say(format_args!("{packets}"))
         }
         ["sflow", file, datagrams, flows] => {
             let (datagrams, flows) = (datagrams.parse()?, flows.parse()?);
+            let mut samples = 0;
             write(file, |out| {
-                sflow::generate(datagrams, flows, |packet| out.packet(packet))
-            })
+                samples = sflow::generate(datagrams, flows, |packet| out.packet(packet));
+            })?;
+            say(format_args!("{datagrams} {samples}"))
         }
         ["send", file, to, rate] => {
             let sent = udp::send(Path::new(file), to, rate.parse()?)?;
-            writeln!(
-                io::stdout(),
-                "{} datagrams in {:.3} s",
-                sent.datagrams,
-                sent.elapsed.as_secs_f64()
-            )?;
-            Ok(())
+            let seconds = sent.elapsed.as_secs_f64();
+            say(format_args!("{} datagrams in {seconds:.3} s", sent.datagrams))
         }
         ["sink", at] => Ok(udp::sink(at)?),
         _ => Err(USAGE.into()),
     }
+}
+
+/// What scripts read.
+fn say(line: Arguments<'_>) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 /// A capture file that remembers its first failure.

@@ -32,9 +32,9 @@ const IF_COUNTERS: u32 = 1;
 const ETHERNET_COUNTERS: u32 = 2;
 const PORT_NAME: u32 = 1_005;
 
-/// Hands `datagrams` datagrams over `flows` flows, busy as Zipf's law says, to `emit`, as UDP packets on a loopback
-/// interface.
-pub(crate) fn generate(datagrams: u32, flows: u32, mut emit: impl FnMut(&Packet<'_>)) {
+/// Hands `datagrams` datagrams over `flows` flows, busy as Zipf's law says, to `emit`, as UDP
+/// packets on a loopback interface. Returns the number of flow samples in them.
+pub(crate) fn generate(datagrams: u32, flows: u32, mut emit: impl FnMut(&Packet<'_>)) -> u64 {
     let busy = Zipf::new(flows);
     let mut random = Random::new(2);
     let mut bridges: Vec<Bridge> = (0..AGENTS * BRIDGES).map(Bridge::new).collect();
@@ -61,6 +61,12 @@ pub(crate) fn generate(datagrams: u32, flows: u32, mut emit: impl FnMut(&Packet<
             number += 1;
         }
     }
+    let taken: u64 = bridges
+        .iter()
+        .map(|bridge| u64::from(bridge.sample_sequence))
+        .sum();
+    let waiting: u64 = bridges.iter().map(|bridge| u64::from(bridge.samples)).sum();
+    taken - waiting
 }
 
 /// A sampled packet: its first bytes, its length on the wire, and its VLAN or 0.

@@ -1,0 +1,66 @@
+#!/bin/bash
+# Measure flowtap, and beside it, on the same packets in the same run, the tools that people use now.
+#
+#   bench.sh [decode|files|samples...]      all of them unless said
+#
+#   decode    packets a second through decoding and the flow table, in this process
+#   files     whole capture files, records stored: beside softflowd, nfpcapd, tshark
+#   samples   sFlow over UDP: beside sfcapd
+#
+# Environment: RUNS (3) measurements of each, of which the median is shown; packets in each file: MIX
+# (1000000), SMALL (5000000), CHURN (4000000); SFLOW (100000) datagrams at RATE (30000) a second; CPU
+# and FEEDER, the processors for what is measured (the last one) and for what sends (0).
+# How to read it: benches/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+parts=("$@")
+((${#parts[@]})) || parts=(decode files samples)
+for part in "${parts[@]}"; do
+    [[ $part =~ ^(decode|files|samples)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+done
+
+export RUNS=${RUNS:-3} RATE=${RATE:-30000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
+mix=${MIX:-1000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-100000}
+export FLOWTAP=$PWD/target/release/flowtap CAPGEN=$PWD/target/release/examples/capgen
+export DATA=$PWD/target/bench-data
+
+cargo build --quiet --locked --release
+cargo build --quiet --locked --release -p flowtap-flow --example capgen
+mkdir -p "$DATA"
+
+# made NAME COUNT ARGUMENT...: let capgen make NAME.pcap, unless it is there and so long.
+made() {
+    local name=$1 count=$2 have=0
+    shift 2
+    [[ ! -f $DATA/$name.count ]] || read -r have _ <"$DATA/$name.count"
+    [[ $have != "$count" || $CAPGEN -nt $DATA/$name.count ]] || return 0
+    rm -f "$DATA/$name.count"
+    "$CAPGEN" "$name" "$DATA/$name.pcap" "$count" "$@" >"$DATA/$name.new"
+    mv "$DATA/$name.new" "$DATA/$name.count"
+}
+made mix "$mix" benches/lab-mix.pcap.gz
+made small "$small" 100000
+made churn "$churn"
+made sflow "$sflow" 100000
+
+missing=()
+declare -A PACKAGE_OF=([softflowd]=softflowd [nfpcapd]=nfdump [tshark]=tshark [sfcapd]=nfdump-sflow)
+for tool in softflowd nfpcapd tshark sfcapd; do
+    command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${PACKAGE_OF[$tool]}")
+done
+((${#missing[@]} == 0)) || echo "not installed, so not compared: apt-get install ${missing[*]}"
+echo "$(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg), $(uname -sr); median of $RUNS; compare within a table only"
+
+for part in "${parts[@]}"; do
+    case $part in
+        decode)
+            echo
+            taskset -c "$CPU" cargo bench --quiet --locked -p flowtap-flow --bench decode --bench table -- \
+                --warm-up-time 1 --measurement-time 2 --noplot 2>/dev/null |
+                awk '/time:/ { name = $0; sub(/ *time:.*/, "", name); if (name == "") name = before }
+                     /thrpt:/ { printf "%-48s %8s %s\n", name, $4, $5 } { before = $0 }'
+            ;;
+        *) WORK=$(mktemp -d -p "$DATA") "benches/$part.sh" ;;
+    esac
+done
