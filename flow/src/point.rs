@@ -61,6 +61,9 @@ pub struct PointOptions {
     /// What happens to a packet that is to be kept when the budget is used up: a source that can
     /// wait (a file, a TCP peer) waits for the store; one that cannot counts it and goes on.
     pub can_wait: bool,
+    /// Whether packets carry the time at which they were seen here, so that round-trip times can be
+    /// measured. False for samples, which carry the time at which their datagram came.
+    pub exact_times: bool,
     /// Keep SYN, FIN and RST times and TTLs.
     pub extra_tcp_metric: bool,
     /// Put IPv4 fragments together before the flow is looked up.
@@ -90,6 +93,7 @@ impl Default for PointOptions {
             raw_packet_limit: Self::DEFAULT_RAW_PACKET_LIMIT,
             raw_budget_bytes: Self::DEFAULT_RAW_BUDGET_BYTES,
             can_wait: false,
+            exact_times: true,
             extra_tcp_metric: false,
             ip_defrag: false,
             reassemble_tcp: false,

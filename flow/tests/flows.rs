@@ -1,80 +1,18 @@
-//! What the table makes of packets: directions, ends, intervals, eviction, fragments, kept packets.
+//! What the table makes of packets: directions, ends, intervals, eviction, names, samples.
 
 mod support;
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use flowtap_flow::flow::FinishType;
 use flowtap_flow::ledger::DropReason;
-use flowtap_flow::packet::{LinkType, Packet, RawPacket};
+use flowtap_flow::packet::{LinkType, Packet};
 use flowtap_flow::point::{ApplicationPorts, ExtraLayers, PointOptions};
-use flowtap_flow::query::{Cancel, FlowReader, FlowRef, TimeRange};
 use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
-use support::{ACK, Bench, FIN, RST, SYN, dns, ethernet, fragment, icmp_echo, ipv4, ipv6, tcp, udp};
-
-const A: &str = "02:00:00:00:00:01";
-const B: &str = "02:00:00:00:00:02";
-
-fn tcp_frame(ab: bool, port: u16, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
-    if ab {
-        ethernet(
-            A,
-            B,
-            0x0800,
-            &ipv4(
-                "10.0.0.1",
-                "10.0.0.2",
-                6,
-                &tcp(port, 80, flags, sequence, payload),
-            ),
-        )
-    } else {
-        ethernet(
-            B,
-            A,
-            0x0800,
-            &ipv4(
-                "10.0.0.2",
-                "10.0.0.1",
-                6,
-                &tcp(80, port, flags, sequence, payload),
-            ),
-        )
-    }
-}
-
-fn udp_frame(ab: bool, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
-    if ab {
-        ethernet(
-            A,
-            B,
-            0x0800,
-            &ipv4("10.0.0.1", "10.0.0.2", 17, &udp(source, destination, payload)),
-        )
-    } else {
-        ethernet(
-            B,
-            A,
-            0x0800,
-            &ipv4("10.0.0.2", "10.0.0.1", 17, &udp(destination, source, payload)),
-        )
-    }
-}
-
-fn kept(bench: &Bench) -> Vec<RawPacket> {
-    let flows: Vec<FlowRef> = bench.live().iter().map(FlowRef::from).collect();
-    let mut packets = Vec::new();
-    bench
-        .table
-        .raw_packets(&flows, TimeRange::ALL, &Cancel::default(), &mut |_, packet| {
-            packets.push(packet);
-            ControlFlow::Continue(())
-        })
-        .expect("the live table always answers");
-    packets
-}
+use support::{
+    A, ACK, B, Bench, FIN, RST, SYN, dns, ethernet, icmp_echo, ipv4, ipv6, kept, tcp_frame, udp, udp_frame,
+};
 
 #[test]
 fn a_connection_with_handshake_and_fin_both_ways() {
@@ -284,138 +222,6 @@ fn flows_in_use_outlive_those_that_are_not() {
 }
 
 #[test]
-fn fragments_become_one_packet_and_all_count() {
-    let point = PointOptions {
-        ip_defrag: true,
-        ..PointOptions::default()
-    };
-    let echo = icmp_echo(true, 7, 1, &[3; 2992]);
-    let piece = |offset: usize, to: usize, more| {
-        let offset_bytes = u16::try_from(offset).expect("fits");
-        let packet = fragment(
-            "10.0.0.1",
-            "10.0.0.2",
-            1,
-            99,
-            offset_bytes,
-            more,
-            &echo[offset..to],
-        );
-        ethernet(A, B, 0x0800, &packet)
-    };
-    let pieces = [
-        piece(0, 1000, true),
-        piece(1000, 2000, true),
-        piece(2000, 3000, false),
-    ];
-    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
-        let mut bench = Bench::with(TableOptions::default(), point.clone());
-        for (at, i) in (1000..).zip(order) {
-            assert!(bench.live().is_empty(), "fragments wait for each other");
-            bench.see(at, &pieces[i]);
-        }
-        let flows = bench.live();
-        assert_eq!(flows.len(), 1);
-        assert_eq!(&*flows[0].layers_path, "Ethernet/IPv4/Fragment/ICMPv4");
-        assert_eq!(
-            (flows[0].metric.ab_packets, flows[0].metric.ab_bytes),
-            (3, 3 * (34 + 1000))
-        );
-        assert_eq!(
-            flows[0]
-                .extra
-                .as_ref()
-                .and_then(|e| e.ip_metric)
-                .map(|m| m.fragments),
-            Some(3)
-        );
-        assert_eq!(kept(&bench).len(), 3, "every fragment is kept as it came");
-        bench.balance();
-    }
-    // One that never becomes whole is counted as what it is.
-    let mut bench = Bench::with(TableOptions::default(), point.clone());
-    bench.see(1000, &pieces[0]);
-    bench.see(40_000, &udp_frame(true, 1, 2, b"x"));
-    let fragment = bench
-        .live()
-        .into_iter()
-        .find(|flow| &*flow.layers_path == "Ethernet/IPv4/Fragment");
-    assert_eq!(fragment.map(|flow| flow.metric.ab_packets), Some(1));
-    // Overlapping ones are never joined.
-    let mut bench = Bench::with(TableOptions::default(), point);
-    bench.see(1000, &pieces[0]);
-    bench.see(1001, &pieces[0]);
-    let flow = &bench.live()[0];
-    assert_eq!(
-        (&*flow.layers_path, flow.metric.ab_packets),
-        ("Ethernet/IPv4/Fragment", 2)
-    );
-    assert_eq!(
-        flow.extra
-            .as_ref()
-            .and_then(|e| e.ip_metric)
-            .map(|m| m.fragment_errors),
-        Some(2)
-    );
-}
-
-#[test]
-fn the_first_packets_of_each_flow_are_kept_as_they_were() {
-    let point = PointOptions {
-        raw_packet_limit: 2,
-        ..PointOptions::default()
-    };
-    let mut bench = Bench::with(TableOptions::default(), point);
-    let frame = udp_frame(true, 1, 2, b"payload");
-    for at in 0..4 {
-        let time = Timestamp::from_nanos(1_000_000_007 + at);
-        bench.see_packet(Packet::new(time, 1500, LinkType::ETHERNET, &frame));
-    }
-    let packets = kept(&bench);
-    assert_eq!(packets.iter().map(|p| p.index).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(packets[1].timestamp.nanos(), 1_000_000_008);
-    assert_eq!((packets[0].len, &packets[0].data), (1500, &frame));
-    assert_eq!(bench.live()[0].raw_packets_captured, 2);
-    assert_eq!(bench.balance().raw_kept, 2);
-}
-
-#[test]
-fn a_budget_that_is_used_up_is_counted_or_waited_for() {
-    let frame = udp_frame(true, 1, 2, &[0; 1000]);
-    let unlimited = PointOptions {
-        raw_packet_limit: PointOptions::UNLIMITED,
-        raw_budget_bytes: 50_000,
-        ..PointOptions::default()
-    };
-    let mut bench = Bench::with(TableOptions::default(), unlimited.clone());
-    for _ in 0..100 {
-        bench.see(1000, &frame);
-    }
-    let ledger = bench.balance();
-    assert!(ledger.raw_over_budget > 0 && ledger.raw_kept > 0);
-    assert_eq!(ledger.raw_kept + ledger.raw_over_budget, 100);
-    assert!(bench.table.stats().raw_packets_bytes <= 50_000);
-
-    let mut bench = Bench::with(
-        TableOptions::default(),
-        PointOptions {
-            can_wait: true,
-            ..unlimited
-        },
-    );
-    for _ in 0..1000 {
-        bench.see(1000, &frame);
-    }
-    assert_eq!(
-        bench.balance().raw_over_budget,
-        0,
-        "a source that can wait loses none"
-    );
-    let handed_over: usize = bench.updates().iter().map(|update| update.packets.len()).sum();
-    assert_eq!(handed_over + kept(&bench).len(), 1000);
-}
-
-#[test]
 fn sampled_packets_are_scaled_and_their_raw_sums_stay() {
     let mut bench = Bench::new();
     let frame = udp_frame(true, 1, 2, b"x");
@@ -608,65 +414,29 @@ fn a_short_update_interval_is_kept() {
     assert_eq!(intervals, [2, 1]);
 }
 
-/// A store that only remembers which flows it was sent.
-#[derive(Default)]
-struct Sent(std::sync::Mutex<std::collections::HashSet<u16>>);
-
-impl flowtap_flow::query::UpdateSink for Sent {
-    fn send(&self, batch: Vec<flowtap_flow::query::FlowUpdate>) {
-        // Long enough for a reader to look between the table and here.
-        for _ in 0..2_000 {
-            std::thread::yield_now();
-        }
-        self.0
-            .lock()
-            .expect("no poison")
-            .extend(batch.iter().map(|update| port_of(&update.flow)));
-    }
-}
-
-fn port_of(flow: &flowtap_flow::flow::Flow) -> u16 {
-    flow.transport.expect("UDP").a
-}
-
 #[test]
-fn a_flow_is_in_the_table_or_sent_at_every_moment() {
-    use flowtap_flow::query::FlowQuery;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-
-    let sent = Arc::new(Sent::default());
-    let options = TableOptions {
-        max_flows: 512,
+fn flows_that_begin_anew_within_a_millisecond_stay_apart() {
+    let table = TableOptions {
+        max_flows: 256,
         ..TableOptions::default()
     };
-    let table = flowtap_flow::table::FlowTable::new(options, Arc::clone(&sent) as _);
-    let points = table.points(PointOptions::default(), Arc::default());
-    let (begun, done) = (AtomicU16::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut sink = points.open("");
-            for at in 0..3_000u16 {
-                let frame = udp_frame(true, at, 9, b"x");
-                sink.packets(&[Packet::new(Timestamp::ZERO, 43, LinkType::ETHERNET, &frame)]);
-                begun.store(at + 1, Ordering::Release);
-            }
-            done.store(true, Ordering::Release);
-        });
-        scope.spawn(|| {
-            while !done.load(Ordering::Acquire) {
-                let at_least = begun.load(Ordering::Acquire);
-                let mut seen = std::collections::HashSet::new();
-                table
-                    .flows(&FlowQuery::all(), &Cancel::default(), &mut |flow| {
-                        seen.insert(port_of(&flow));
-                        ControlFlow::Continue(())
-                    })
-                    .expect("the live table always answers");
-                seen.extend(sent.0.lock().expect("no poison").iter().copied());
-                let missing = (0..at_least).find(|port| !seen.contains(port));
-                assert_eq!(missing, None, "of {at_least} flows");
-            }
-        });
-    });
+    let mut bench = Bench::with(table, PointOptions::default());
+    for round in 0..3 {
+        // Opened, refused, opened again; and so many others that it is evicted in between.
+        bench.see(1000, &tcp_frame(true, 1, SYN, round, &[]));
+        bench.see(1000, &tcp_frame(false, 1, RST | ACK, 0, &[]));
+        for port in 0..1000 {
+            bench.see(1000, &udp_frame(true, port, 9, b"x"));
+        }
+    }
+    bench.table.flush();
+    let updates = bench.updates();
+    let uuids: std::collections::HashSet<_> = updates.iter().map(|update| update.flow.uuid).collect();
+    assert_eq!(uuids.len(), updates.len(), "no two flows share a UUID");
+    assert_eq!(updates.len() as u64, bench.table.stats().begun);
+    let packets: u64 = updates
+        .iter()
+        .map(|update| update.flow.metric.ab_packets + update.flow.metric.ba_packets)
+        .sum();
+    assert_eq!(packets, 3 * 1002);
 }

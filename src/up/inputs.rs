@@ -51,6 +51,7 @@ impl Inputs {
             capture_id: input.id(),
             // A datagram that is not taken is lost; a peer over TCP just sends later.
             can_wait: kind != InputKind::SFlow,
+            exact_times: kind != InputKind::SFlow,
             ..self.options.clone()
         };
         let ledger = Arc::new(Ledger::default());

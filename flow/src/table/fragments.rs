@@ -41,7 +41,7 @@ impl PointSink {
         part.fragment = None;
         let mut parts = Vec::new();
         decode_reassembled(&payload, datagram.protocol, part, &self.decode, &mut parts);
-        let clock = self.table.clock();
+        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
         let mut parent = FlowId::NONE;
         for (i, mut part) in parts.into_iter().enumerate() {
             part.key.set_parent(parent);
@@ -57,6 +57,7 @@ impl PointSink {
                     bytes: part.len.into(),
                     sampling_rate,
                     clock,
+                    exact,
                 };
                 parent = self.account(&part, hash, &last.packet(), &seen);
                 continue;
@@ -67,6 +68,7 @@ impl PointSink {
                 bytes: datagram.packets.iter().map(|packet| u64::from(packet.len)).sum(),
                 sampling_rate,
                 clock,
+                exact,
             };
             parent = self.account(&part, hash, &first.packet(), &seen);
             let table = std::sync::Arc::clone(&self.table);
@@ -87,7 +89,7 @@ impl PointSink {
 
     /// Fragments that stay fragments.
     fn pieces(&mut self, datagram: &Datagram) {
-        let clock = self.table.clock();
+        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
         for held in &datagram.packets {
             let packet = held.packet();
             let mut parts = Vec::new();
@@ -101,6 +103,7 @@ impl PointSink {
                     bytes,
                     sampling_rate,
                     clock,
+                    exact,
                 };
                 self.account(&part, hash, &packet, &seen);
                 if let Some(state) = self.table.flows.shard(hash).get(hash, &part.key) {

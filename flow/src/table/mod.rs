@@ -1,7 +1,7 @@
 //! The flow table: one entry for each flow at each capture point, shared by all readers and queries.
 //!
 //! The thread that reads packets decodes them and updates the table itself. A batch goes through
-//! three short loops (decode, hash, table), see [`sink`]. What leaves the table goes to an
+//! three short loops: decode, hash, table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
 //! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
@@ -240,11 +240,14 @@ impl FlowTable {
         finish_type: FinishType,
     ) -> FlowUpdate {
         let last_word = finish_type != FinishType::NotFinished;
-        let packets = if state.raw.is_none() {
-            Vec::new()
+        let packets = if last_word || !state.raw.is_none() {
+            let mut group = self.group(hash.shard());
+            if last_word {
+                group.end(state.uuid, state.start.div_euclid(1_000_000));
+            }
+            group.raw.take(std::mem::take(&mut state.raw))
         } else {
-            let position = std::mem::take(&mut state.raw);
-            self.group(hash.shard()).raw.take(position)
+            Vec::new()
         };
         let bytes = packets
             .iter()

@@ -24,7 +24,7 @@ use super::tcp::TcpTracker;
 /// The sink of one reader at one capture point.
 pub(super) struct PointSink {
     pub(super) table: Arc<FlowTable>,
-    point: Arc<Point>,
+    pub(super) point: Arc<Point>,
     pub(super) decode: DecodeOptions,
     pub(super) defragmenter: Option<Defragmenter>,
     interval_nanos: i64,
@@ -115,7 +115,7 @@ impl PointSink {
                     .push(table.update(hash, &part.key, state, &self.point, finish_type));
                 table.count_end(finish_type);
                 table.counters.begun.fetch_add(1, Ordering::Relaxed);
-                *state = self.begin(part, seen.at);
+                *state = self.begin(part, hash, seen.at);
             } else if state.last < self.interval.0 && state.is_dirty() {
                 self.out
                     .push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
@@ -123,7 +123,7 @@ impl PointSink {
             self.count(state, part, hash, packet, seen);
             return state.uuid;
         }
-        let mut state = self.begin(part, seen.at);
+        let mut state = self.begin(part, hash, seen.at);
         self.count(&mut state, part, hash, packet, seen);
         let uuid = state.uuid;
         shard.insert(hash, part.key, state);
@@ -132,9 +132,17 @@ impl PointSink {
         uuid
     }
 
-    fn begin(&mut self, part: &Part, at: i64) -> FlowState {
+    fn begin(&mut self, part: &Part, hash: KeyHash, at: i64) -> FlowState {
         let path = self.path(part.path);
         let mut state = FlowState::begin(&part.key, part, path, at, &self.point);
+        let group = self.table.group(hash.shard());
+        for later in 1.. {
+            if !group.has_ended(state.uuid) {
+                break;
+            }
+            state.rename(&part.key, &self.point, later);
+        }
+        drop(group);
         let options = &self.point.options;
         if part.tcp.present && (options.extra_tcp_metric || options.reassemble_tcp) {
             state.rare_mut().tcp = Some(Box::new(TcpTracker::new(options.reassemble_tcp)));
@@ -231,7 +239,7 @@ impl PointSink {
             _ => KeyHash(0),
         }));
 
-        let clock = self.table.clock();
+        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
         let mut newest = i64::MIN;
         let mut parent = FlowId::NONE;
         for (part, hash) in parts.iter_mut().zip(&mut hashes) {
@@ -256,6 +264,7 @@ impl PointSink {
                     bytes,
                     sampling_rate,
                     clock,
+                    exact,
                 },
             );
         }

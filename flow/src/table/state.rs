@@ -82,6 +82,8 @@ pub(super) struct Seen {
     pub(super) sampling_rate: u32,
     /// Seconds of the table's clock modulo 2¹⁶.
     pub(super) clock: u16,
+    /// Whether `at` is exact enough for round-trip times.
+    pub(super) exact: bool,
 }
 
 impl FlowState {
@@ -116,6 +118,13 @@ impl FlowState {
             state.rare_mut().link = Some(macs);
         }
         state
+    }
+
+    /// Gives the flow the UUID that it would have, had it begun `later` ms later: another flow with its
+    /// key has begun and ended in the same millisecond.
+    pub(super) fn rename(&mut self, key: &FlowKey, point: &Point, later: i64) {
+        let start = self.start.saturating_add(later.saturating_mul(1_000_000));
+        self.uuid = flow_ids(key, Timestamp::from_nanos(start), &point.node_tid).uuid;
     }
 
     fn extra(&mut self) -> &mut Extra {
@@ -224,11 +233,11 @@ impl FlowState {
         self.flags |= DIRTY;
         self.touched = seen.clock;
         self.last = self.last.max(seen.at);
-        if part.probe != Probe::None {
+        if part.probe != Probe::None && seen.exact {
             self.probe(part.probe, ab, seen.at);
         }
         if part.tcp.present {
-            self.tcp(part, ab, seen.at);
+            self.tcp(part, ab, seen);
         }
         if seen.sampling_rate != 1 {
             self.sample(ab, packets, bytes, seen.sampling_rate);
@@ -275,12 +284,14 @@ impl FlowState {
         }
     }
 
-    fn tcp(&mut self, part: &Part, ab: bool, at: i64) {
+    fn tcp(&mut self, part: &Part, ab: bool, seen: &Seen) {
         let segment = &part.tcp;
         if segment.has(TcpSegment::SYN) && !segment.has(TcpSegment::ACK) {
-            self.ask(0, ab, at);
+            if seen.exact {
+                self.ask(0, ab, seen.at);
+            }
         } else if self.is(PROBE) && segment.flags & (TcpSegment::SYN | TcpSegment::RST) != 0 {
-            self.answer(ab, at);
+            self.answer(ab, seen.at);
         }
         if segment.has(TcpSegment::FIN) {
             self.flags |= if ab { FIN_AB } else { FIN_BA };
@@ -297,7 +308,7 @@ impl FlowState {
             self.path = PathId::of(part.path);
         }
         if let Some(extra) = &mut self.extra {
-            extra.tcp_segment(part, ab, at);
+            extra.tcp_segment(part, ab, seen.at);
         }
     }
 
@@ -378,7 +389,7 @@ impl FlowState {
             .or_else(|| self.rare().and_then(|rare| rare.link));
         let extra = self.rare().map(Rare::document).filter(|extra| !extra.is_empty());
         Flow {
-            uuid: ids.uuid,
+            uuid: self.uuid,
             tracking_id: ids.tracking_id,
             l3_tracking_id: ids.l3_tracking_id,
             parent_uuid: key.parent(),

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use flowtap_flow::flow::{Flow, MacAddr};
 use flowtap_flow::ledger::{Ledger, LedgerSnapshot};
-use flowtap_flow::packet::{LinkType, Packet, Sink};
+use flowtap_flow::packet::{LinkType, Packet, RawPacket, Sink};
 use flowtap_flow::point::PointOptions;
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowUpdate, UpdateSink};
+use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, TimeRange, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 
@@ -200,4 +200,66 @@ impl Bench {
         assert!(snapshot.balances(), "the ledger does not add up: {snapshot:?}");
         snapshot
     }
+}
+
+pub(crate) const A: &str = "02:00:00:00:00:01";
+pub(crate) const B: &str = "02:00:00:00:00:02";
+
+pub(crate) fn tcp_frame(ab: bool, port: u16, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    if ab {
+        ethernet(
+            A,
+            B,
+            0x0800,
+            &ipv4(
+                "10.0.0.1",
+                "10.0.0.2",
+                6,
+                &tcp(port, 80, flags, sequence, payload),
+            ),
+        )
+    } else {
+        ethernet(
+            B,
+            A,
+            0x0800,
+            &ipv4(
+                "10.0.0.2",
+                "10.0.0.1",
+                6,
+                &tcp(80, port, flags, sequence, payload),
+            ),
+        )
+    }
+}
+
+pub(crate) fn udp_frame(ab: bool, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    if ab {
+        ethernet(
+            A,
+            B,
+            0x0800,
+            &ipv4("10.0.0.1", "10.0.0.2", 17, &udp(source, destination, payload)),
+        )
+    } else {
+        ethernet(
+            B,
+            A,
+            0x0800,
+            &ipv4("10.0.0.2", "10.0.0.1", 17, &udp(destination, source, payload)),
+        )
+    }
+}
+
+pub(crate) fn kept(bench: &Bench) -> Vec<RawPacket> {
+    let flows: Vec<FlowRef> = bench.live().iter().map(FlowRef::from).collect();
+    let mut packets = Vec::new();
+    bench
+        .table
+        .raw_packets(&flows, TimeRange::ALL, &Cancel::default(), &mut |_, packet| {
+            packets.push(packet);
+            ControlFlow::Continue(())
+        })
+        .expect("the live table always answers");
+    packets
 }
