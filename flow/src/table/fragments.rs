@@ -1,13 +1,16 @@
 //! Fragmented packets on their way into the table.
 
+use std::sync::Arc;
+
 use crate::decode::{Part, decode, decode_reassembled};
 use crate::defrag::Datagram;
-use crate::flow::{FlowId, IpMetric};
+use crate::flow::FlowId;
 use crate::packet::Packet;
 use crate::timestamp::Timestamp;
 
+use super::map::KeyHash;
 use super::sink::PointSink;
-use super::state::Seen;
+use super::state::FlowState;
 
 impl PointSink {
     /// True if `part` is of a fragment that waits for its siblings now, or has just completed a
@@ -37,81 +40,55 @@ impl PointSink {
         let Some(payload) = datagram.payload() else {
             return self.pieces(datagram);
         };
+        let (Some(first), Some(last)) = (datagram.packets.first(), datagram.packets.last()) else {
+            return;
+        };
         let mut part = datagram.part;
         part.fragment = None;
         let mut parts = Vec::new();
         decode_reassembled(&payload, datagram.protocol, part, &self.decode, &mut parts);
-        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
+        let table = Arc::clone(&self.table);
         let mut parent = FlowId::NONE;
-        for (i, mut part) in parts.into_iter().enumerate() {
+        for mut part in parts {
             part.key.set_parent(parent);
-            let hash = self.table.flows.hash(&part.key);
-            let Some((first, last)) = datagram.packets.first().zip(datagram.packets.last()) else {
-                return;
-            };
-            let sampling_rate = first.packet().sampling_rate;
-            if i > 0 {
-                let seen = Seen {
-                    at: first.timestamp.nanos(),
-                    packets: 1,
-                    bytes: part.len.into(),
-                    sampling_rate,
-                    clock,
-                    exact,
-                };
-                parent = self.account(&part, hash, &last.packet(), &seen);
-                continue;
+            let hash = table.flows.hash(&part.key);
+            let is_outermost = parent == FlowId::NONE;
+            let mut seen = self.seen(&first.packet(), &part);
+            if is_outermost {
+                seen.packets = u32::try_from(datagram.packets.len()).unwrap_or(u32::MAX);
+                seen.bytes = datagram.packets.iter().map(|packet| u64::from(packet.len)).sum();
             }
-            let seen = Seen {
-                at: first.timestamp.nanos(),
-                packets: u32::try_from(datagram.packets.len()).unwrap_or(u32::MAX),
-                bytes: datagram.packets.iter().map(|packet| u64::from(packet.len)).sum(),
-                sampling_rate,
-                clock,
-                exact,
-            };
-            parent = self.account(&part, hash, &first.packet(), &seen);
-            let table = std::sync::Arc::clone(&self.table);
-            let mut shard = table.flows.shard(hash);
-            let Some(state) = shard.get(hash, &part.key) else {
-                continue;
-            };
-            state.complete(&part, last.timestamp.nanos());
-            let metric = state.rare_mut().ip.get_or_insert_with(IpMetric::default);
-            metric.fragments += i64::from(seen.packets);
-            for held in &datagram.packets {
-                let mut piece = part;
-                (piece.offset, piece.len, piece.reassembled) = (0, held.len, false);
-                self.keep_if_wanted(state, &piece, hash, &held.packet());
+            parent = self.account(&table, &part, hash, &first.packet(), &seen);
+            if let Some(state) = table.flows.shard(hash).get(hash, &part.key)
+                && is_outermost
+            {
+                state.complete(&part, last.timestamp.nanos(), &seen);
+                self.keep_pieces(state, &part, hash, datagram);
             }
+        }
+    }
+
+    fn keep_pieces(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, datagram: &Datagram) {
+        for held in &datagram.packets {
+            let mut piece = *part;
+            (piece.offset, piece.len, piece.reassembled) = (0, held.len, false);
+            self.keep_if_wanted(state, &piece, hash, &held.packet());
         }
     }
 
     /// Fragments that stay fragments.
     fn pieces(&mut self, datagram: &Datagram) {
-        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
+        let table = Arc::clone(&self.table);
         for held in &datagram.packets {
             let packet = held.packet();
             let mut parts = Vec::new();
             decode(&packet, 0, &self.decode, &mut parts);
             for part in parts {
-                let hash = self.table.flows.hash(&part.key);
-                let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
-                let seen = Seen {
-                    at: held.timestamp.nanos(),
-                    packets: 1,
-                    bytes,
-                    sampling_rate,
-                    clock,
-                    exact,
-                };
-                self.account(&part, hash, &packet, &seen);
-                if let Some(state) = self.table.flows.shard(hash).get(hash, &part.key) {
-                    state
-                        .rare_mut()
-                        .ip
-                        .get_or_insert_with(IpMetric::default)
-                        .fragment_errors += 1;
+                let hash = table.flows.hash(&part.key);
+                let seen = self.seen(&packet, &part);
+                self.account(&table, &part, hash, &packet, &seen);
+                if let Some(state) = table.flows.shard(hash).get(hash, &part.key) {
+                    state.ip_metric().fragment_errors += 1;
                 }
             }
         }

@@ -98,9 +98,27 @@ impl PointSink {
         self.path.1
     }
 
-    /// Finds or begins the flow of `part` and counts it there.
-    pub(super) fn account(&mut self, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) -> FlowId {
-        let table = Arc::clone(&self.table);
+    /// What `part` of `packet` counts.
+    pub(super) fn seen(&self, packet: &Packet<'_>, part: &Part) -> Seen {
+        Seen {
+            at: packet.timestamp.nanos(),
+            packets: 1,
+            bytes: u64::from(part.len),
+            sampling_rate: packet.sampling_rate,
+            clock: self.table.clock(),
+            exact: self.point.options.exact_times,
+        }
+    }
+
+    /// Finds or begins the flow of `part` in `table`, which is the sink's own, and counts it there.
+    pub(super) fn account(
+        &mut self,
+        table: &FlowTable,
+        part: &Part,
+        hash: KeyHash,
+        packet: &Packet<'_>,
+        seen: &Seen,
+    ) -> FlowId {
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
             let from = seen
                 .at
@@ -239,7 +257,7 @@ impl PointSink {
             _ => KeyHash(0),
         }));
 
-        let (clock, exact) = (self.table.clock(), self.point.options.exact_times);
+        let table = Arc::clone(&self.table);
         let mut newest = i64::MIN;
         let mut parent = FlowId::NONE;
         for (part, hash) in parts.iter_mut().zip(&mut hashes) {
@@ -248,25 +266,12 @@ impl PointSink {
                 part.key.set_parent(parent);
                 *hash = self.table.flows.hash(&part.key);
             }
-            let at = packet.timestamp.nanos();
-            newest = newest.max(at);
+            newest = newest.max(packet.timestamp.nanos());
             if part.fragment.is_some() && self.defragment(part, packet) {
                 continue;
             }
-            let (bytes, sampling_rate) = (u64::from(part.len), packet.sampling_rate);
-            parent = self.account(
-                part,
-                *hash,
-                packet,
-                &Seen {
-                    at,
-                    packets: 1,
-                    bytes,
-                    sampling_rate,
-                    clock,
-                    exact,
-                },
-            );
+            let seen = self.seen(packet, part);
+            parent = self.account(&table, part, *hash, packet, &seen);
         }
 
         let ledger = &self.point.ledger;

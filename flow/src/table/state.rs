@@ -2,7 +2,7 @@
 
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowExtra, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
-use crate::flow::{IcmpLayer, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
+use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
 use crate::id::flow_ids;
 use crate::key::{FlowKey, KeyKind};
 use crate::layers::{Layer, PathId};
@@ -246,9 +246,16 @@ impl FlowState {
 
     /// Notes that the packet just counted was complete only at `at`, with its last fragment: from
     /// there its round-trip time is measured.
-    pub(super) fn complete(&mut self, part: &Part, at: i64) {
+    pub(super) fn complete(&mut self, part: &Part, at: i64, seen: &Seen) {
         self.last = self.last.max(at);
-        self.probe(part.probe, part.swapped == self.is(A_IS_SECOND), at);
+        if seen.exact {
+            self.probe(part.probe, part.swapped == self.is(A_IS_SECOND), at);
+        }
+        self.ip_metric().fragments += i64::from(seen.packets);
+    }
+
+    pub(super) fn ip_metric(&mut self) -> &mut IpMetric {
+        self.rare_mut().ip.get_or_insert_with(IpMetric::default)
     }
 
     fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
