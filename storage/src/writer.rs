@@ -58,7 +58,7 @@ pub struct WriterStats {
     /// Their bytes, raw packets included.
     pub queued_bytes: usize,
     /// Why the store refuses batches now, or `None` if it takes them. Nothing is lost: the writer
-    /// keeps the batch and tries again, and `send` blocks once the queue is full.
+    /// keeps the batch and tries again, and senders wait once the queue is full.
     pub error: Option<String>,
     /// Why retention failed when it was last tried.
     pub retention_error: Option<String>,
@@ -68,7 +68,7 @@ pub struct WriterStats {
 
 /// The queue in front of a store, and the thread that writes to it.
 ///
-/// As the flow table's [`UpdateSink`] it takes batches and blocks while the queue is full: nothing is
+/// As the flow table's [`UpdateSink`] it takes batches and lets senders wait while it is full: nothing is
 /// lost, and the pressure shows where the kernel or the peer counts it. As a [`FlowReader`] it answers
 /// over queued and stored updates together.
 #[derive(Debug)]

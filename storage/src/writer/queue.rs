@@ -15,7 +15,7 @@ const COMMIT_FACTOR: usize = 2;
 
 const ENDED: &str = "the writing thread has ended";
 
-/// Batches sent and not yet durable, oldest first; readers look at them here. `send` blocks while
+/// Batches sent and not yet durable, oldest first; readers look at them here. Senders wait while
 /// it holds more than its bounds by number or by bytes (see [`WriterOptions`]). The batch that goes
 /// over them is let in first, for it has left the flow table and must not be invisible while its
 /// sender waits: the queue holds its bounds and one batch per sender.

@@ -179,6 +179,12 @@ fn a_lone_update_waits_for_the_interval_only() {
     until("the update is durable", || store.updates() == 1);
 }
 
+/// Sends as the flow table does.
+fn send_and_wait(writer: &StoreWriter, batch: Vec<FlowUpdate>) {
+    writer.send(batch);
+    writer.wait();
+}
+
 #[test]
 fn a_store_that_fails_loses_nothing() {
     let store = Chaos::new();
@@ -196,7 +202,7 @@ fn a_store_that_fails_loses_nothing() {
         let (writer, sent) = (Arc::clone(&writer), Arc::clone(&sent));
         move || {
             for batch in singles(30) {
-                writer.send(batch);
+                send_and_wait(&writer, batch);
                 sent.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -233,7 +239,10 @@ fn the_queue_is_bound_by_bytes_too() {
     );
     let sender = std::thread::spawn({
         let writer = Arc::clone(&writer);
-        move || singles(2).into_iter().for_each(|batch| writer.send(batch))
+        move || {
+            let send = |batch| send_and_wait(&writer, batch);
+            singles(2).into_iter().for_each(send);
+        }
     });
     until("the first is queued", || writer.stats().queued_updates == 1);
     store.refuse(false);
