@@ -82,6 +82,17 @@ start_flowtap() {
     PCAP=$(sed -n 's/^ *pcap socket *TCP //p' "$WORK/out")
 }
 
+# threads_ms NAME: the CPU time so far of those threads of what `start` started that have this name.
+threads_ms() {
+    local task name
+    for task in "/proc/$MEASURED/task/"*; do
+        read -r name <"$task/comm" || continue
+        [[ $name = "$1" ]] || continue
+        # Nanoseconds on a processor come first.
+        cat "$task/schedstat"
+    done | awk '{ ns += $1 } END { printf "%.0f", ns / 1e6 }'
+}
+
 # packets_kept: those that became part of a flow, whatever the input.
 packets_kept() {
     curl -fsS "http://$HTTP/api/status" | grep -o '"Kept":[0-9]*' | awk -F: '{ kept += $2 } END { print kept + 0 }'

@@ -8,7 +8,7 @@
 #   samples   sFlow over UDP: beside sfcapd
 #
 # Environment: RUNS (3) measurements of each, of which the median is shown; packets in each file: MIX
-# (1000000), SMALL (5000000), CHURN (4000000); SFLOW (100000) datagrams at RATE (30000) a second; CPU
+# (1000000), SMALL (5000000), CHURN (4000000); SFLOW (200000) datagrams at RATE (40000) a second; CPU
 # and FEEDER, the processors for what is measured (the last one) and for what sends (0).
 # How to read it: benches/README.md.
 set -euo pipefail
@@ -20,8 +20,8 @@ for part in "${parts[@]}"; do
     [[ $part =~ ^(decode|files|samples)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 done
 
-export RUNS=${RUNS:-3} RATE=${RATE:-30000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
-mix=${MIX:-1000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-100000}
+export RUNS=${RUNS:-3} RATE=${RATE:-40000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
+mix=${MIX:-1000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-200000}
 export FLOWTAP=$PWD/target/release/flowtap CAPGEN=$PWD/target/release/examples/capgen
 export DATA=$PWD/target/bench-data
 

@@ -46,15 +46,17 @@ pub(crate) fn generate(datagrams: u32, flows: u32, mut emit: impl FnMut(&Packet<
     };
     let mut number = 0;
     while number < datagrams {
-        let at = random.below(AGENTS * BRIDGES) as usize;
-        let bridge = &mut bridges[at];
         let full = if number % COUNTERS_EVERY == COUNTERS_EVERY - 1 {
-            Some(bridge.counters())
+            let reports = number / COUNTERS_EVERY % (AGENTS * BRIDGES);
+            Some(bridges[reports as usize].counters())
         } else {
-            bridge.sample(&Sampled::next(busy.pick(&mut random), &mut random), &mut random)
+            let flow = busy.pick(&mut random);
+            // A flow passes one bridge. Neighbours in rank, equally busy, pass different ones.
+            let bridge = &mut bridges[(flow % (AGENTS * BRIDGES)) as usize];
+            bridge.sample(&Sampled::next(flow, &mut random), &mut random)
         };
         if let Some(datagram) = full {
-            // Thirty thousand a second.
+            // Some thirty thousand a second.
             let bytes = packet.udp(&local(40_000), &local(6_343), &datagram);
             let at = BEGIN.plus(STEP * 33 * number);
             emit(&Packet::new(at, bytes.len() as u32, LinkType::ETHERNET, bytes));
@@ -77,8 +79,8 @@ struct Sampled {
 }
 
 impl Sampled {
-    /// The next packet of flow `flow`: 70 % TCP, 15 % UDP, 10 % IPv6, 5 % ICMP; 1 in 10 tagged with a
-    /// VLAN; half of them small, as acknowledgements are, half of any length.
+    /// The next packet of flow `flow`. Of the flows 70 % are TCP, 15 % UDP, 10 % IPv6, 5 % ICMP; 1 in 10 is
+    /// tagged with a VLAN. Half of the packets are small, as acknowledgements are, half of any length.
     fn next(flow: u32, random: &mut Random) -> Self {
         let (client, server) = endpoints(flow);
         let (from, to) = if random.below(2) == 0 {
