@@ -35,8 +35,8 @@ else
 endif
 
 .PHONY: bench
-bench: setup-build ## criterion benchmarks: decode, flow table, pcap, sFlow, store
-	$(CARGO) bench --locked --workspace --benches
+bench: setup-build setup-bench ## beside the tools in use now: packets and samples a second, memory; five minutes
+	scripts/bench.sh
 
 .PHONY: fuzz
 fuzz: setup-build ## fuzz each parser of foreign bytes, a minute each unless FUZZ_SECONDS says otherwise

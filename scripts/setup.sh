@@ -8,8 +8,8 @@ declare -A GROUPS_OF=(
     [build]="gcc libc6-dev libpcap-dev"
     [lint]="shellcheck"
     [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl"
-    [test]="prometheus sqlite3"
-    [bench]="nfdump softflowd tshark"
+    [test]="prometheus sqlite3 wireshark-common"
+    [bench]="nfdump nfdump-sflow softflowd tshark"
 )
 
 missing=()
