@@ -19,7 +19,11 @@ struct EveryOther;
 
 impl FilterCompiler for EveryOther {
     fn compile(&self, expression: &str, _: LinkType) -> Result<Box<dyn PacketFilter>, String> {
-        if expression.is_empty() { Err("syntax error".to_owned()) } else { Ok(Box::new(Self)) }
+        if expression.is_empty() {
+            Err("syntax error".to_owned())
+        } else {
+            Ok(Box::new(Self))
+        }
     }
 }
 
@@ -33,23 +37,42 @@ static RECORDING: &[u8] = include_bytes!("../../fixtures/ovs-sflow-tcp-udp.truth
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let (table, _) = table(65_536);
-    let mut sink = table.points(PointOptions::default(), Arc::new(Ledger::default())).open("node");
+    let mut sink = table
+        .points(PointOptions::default(), Arc::new(Ledger::default()))
+        .open("node");
     StreamParser::new(Timestamp::ZERO)
         .push(RECORDING, &mut |batch: &[Packet<'_>]| sink.packets(batch))
         .expect("the recording is whole");
     sink.flush();
-    let limits = Limits { max_rows: 1_000, max_bytes: 1 << 20, timeout: Duration::from_secs(1) };
-    Engine::new(table, Arc::new(EveryOther), EngineOptions { limits, ..EngineOptions::default() })
+    let limits = Limits {
+        max_rows: 1_000,
+        max_bytes: 1 << 20,
+        timeout: Duration::from_secs(1),
+    };
+    Engine::new(
+        table,
+        Arc::new(EveryOther),
+        EngineOptions {
+            limits,
+            ..EngineOptions::default()
+        },
+    )
 });
 
 fuzz_target!(|text: &str| {
     let end = text.chars().count() + 1;
     if let Err(error) = parse_flow_filter(text) {
-        assert!(error.column.is_none_or(|column| (1..=end).contains(&column)), "{error}");
+        assert!(
+            error.column.is_none_or(|column| (1..=end).contains(&column)),
+            "{error}"
+        );
     }
     match parse(text) {
         Err(error) => {
-            assert!(error.column.is_none_or(|column| (1..=end).contains(&column)), "{error}");
+            assert!(
+                error.column.is_none_or(|column| (1..=end).contains(&column)),
+                "{error}"
+            );
             assert!(!error.message.is_empty());
         }
         Ok(query) => {

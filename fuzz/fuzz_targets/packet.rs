@@ -26,7 +26,9 @@ const LINK_TYPES: [LinkType; 9] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let [options, link_type, rest @ ..] = data else { return };
+    let [options, link_type, rest @ ..] = data else {
+        return;
+    };
     let is = |bit: u8| options & bit != 0;
     let ip_defrag = is(1);
     let point = PointOptions {
@@ -56,19 +58,33 @@ fuzz_target!(|data: &[u8]| {
         packets.push(Packet::new(now, len, link_type, bytes));
     }
     for batch in packets.chunks(BATCH) {
-        ledger.receive(batch.len() as u64, batch.iter().map(|packet| u64::from(packet.len)).sum());
+        ledger.receive(
+            batch.len() as u64,
+            batch.iter().map(|packet| u64::from(packet.len)).sum(),
+        );
         sink.packets(batch);
     }
     let counted = ledger.snapshot();
     assert!(counted.balances(), "{counted:?}");
 
     let (flows, raw_packets) = read_all(&table);
-    assert!(counted.kept == 0 || !flows.is_empty() || ip_defrag, "packets were kept but there is no flow");
-    assert!(raw_packets.len() as u64 <= counted.raw_kept, "{} raw packets, {counted:?}", raw_packets.len());
+    assert!(
+        counted.kept == 0 || !flows.is_empty() || ip_defrag,
+        "packets were kept but there is no flow"
+    );
+    assert!(
+        raw_packets.len() as u64 <= counted.raw_kept,
+        "{} raw packets, {counted:?}",
+        raw_packets.len()
+    );
     table.tick(now);
     drop(sink);
     table.flush();
     if !ip_defrag {
-        assert_eq!(totals.packets(), counted.kept, "flows must add up to the packets kept");
+        assert_eq!(
+            totals.packets(),
+            counted.kept,
+            "flows must add up to the packets kept"
+        );
     }
 });

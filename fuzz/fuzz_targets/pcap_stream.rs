@@ -40,26 +40,46 @@ fn parse<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Outcome {
     }
     let malformed = parser.malformed();
     let ending = error.is_none().then(|| format!("{:?}", parser.finish()));
-    Outcome { packets, error, malformed, ending }
+    Outcome {
+        packets,
+        error,
+        malformed,
+        ending,
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((cut, stream)) = data.split_first() else { return };
+    let Some((cut, stream)) = data.split_first() else {
+        return;
+    };
     let whole = parse(std::iter::once(stream));
     let size = 1 + usize::from(*cut);
     let cut = parse(stream.chunks(size));
-    let inflation_failed = |outcome: &Outcome| matches!(&outcome.error, Some(error) if error.contains("gzip"));
+    let inflation_failed =
+        |outcome: &Outcome| matches!(&outcome.error, Some(error) if error.contains("gzip"));
     if inflation_failed(&whole) || inflation_failed(&cut) {
         // How much comes out of broken compression before its fault, and so what is found wrong first,
         // depends on how it went in.
-        assert!(cut.error.is_some() && whole.error.is_some(), "cut every {size} bytes: {cut:?} {whole:?}");
+        assert!(
+            cut.error.is_some() && whole.error.is_some(),
+            "cut every {size} bytes: {cut:?} {whole:?}"
+        );
         let common = cut.packets.len().min(whole.packets.len());
-        assert_eq!(cut.packets[..common], whole.packets[..common], "cut every {size} bytes");
+        assert_eq!(
+            cut.packets[..common],
+            whole.packets[..common],
+            "cut every {size} bytes"
+        );
     } else {
         assert_eq!(cut, whole, "cut every {size} bytes");
     }
 
-    assert!(whole.packets.iter().all(|packet| packet.len as usize >= packet.data.len()));
+    assert!(
+        whole
+            .packets
+            .iter()
+            .all(|packet| packet.len as usize >= packet.data.len())
+    );
     let writable = |packet: &RawPacket| packet.timestamp >= Timestamp::ZERO && packet.data.len() <= 262_144;
     if !whole.packets.is_empty() && whole.packets.iter().all(writable) {
         let file = to_pcapng(&whole.packets).expect("memory takes all");

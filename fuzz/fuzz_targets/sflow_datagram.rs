@@ -27,7 +27,11 @@ fuzz_target!(|data: &[u8]| {
     let begin = Timestamp::from_secs(1_700_000_000);
     let received: Vec<_> = (0..)
         .zip(pieces(data))
-        .map(|(number, bytes)| Received { bytes, source, timestamp: begin.plus(Duration::from_millis(100) * number) })
+        .map(|(number, bytes)| Received {
+            bytes,
+            source,
+            timestamp: begin.plus(Duration::from_millis(100) * number),
+        })
         .collect();
     for burst in received.chunks(3) {
         decoder.burst(burst);

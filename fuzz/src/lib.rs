@@ -39,7 +39,12 @@ impl UpdateSink for Totals {
         let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
         for update in batch {
             check_flow(&update.flow);
-            assert!(update.packets.iter().all(|packet| packet.data.len() <= packet.len as usize));
+            assert!(
+                update
+                    .packets
+                    .iter()
+                    .all(|packet| packet.data.len() <= packet.len as usize)
+            );
             if update.flow.parent_uuid == FlowId::NONE {
                 *packets += update.interval.ab_packets + update.interval.ba_packets;
             }
@@ -50,8 +55,14 @@ impl UpdateSink for Totals {
 /// A small table, so that eviction happens, and what adds up its updates.
 pub fn table(max_flows: usize) -> (Arc<FlowTable>, Arc<Totals>) {
     let totals = Arc::new(Totals::default());
-    let options = TableOptions { max_flows, ..TableOptions::default() };
-    (FlowTable::new(options, Arc::clone(&totals) as Arc<dyn UpdateSink>), totals)
+    let options = TableOptions {
+        max_flows,
+        ..TableOptions::default()
+    };
+    (
+        FlowTable::new(options, Arc::clone(&totals) as Arc<dyn UpdateSink>),
+        totals,
+    )
 }
 
 /// Asks a table for everything it holds.
@@ -83,6 +94,12 @@ pub fn read_all(table: &FlowTable) -> (Vec<Flow>, Vec<RawPacket>) {
 
 fn check_flow(flow: &Flow) {
     assert!(flow.start <= flow.last, "a flow ends before it begins");
-    assert!(flow.metric.ab_packets + flow.metric.ba_packets > 0, "a flow without a packet");
-    assert!(flow.network.is_some() || flow.transport.is_none(), "a transport without a network layer");
+    assert!(
+        flow.metric.ab_packets + flow.metric.ba_packets > 0,
+        "a flow without a packet"
+    );
+    assert!(
+        flow.network.is_some() || flow.transport.is_none(),
+        "a transport without a network layer"
+    );
 }
