@@ -15,15 +15,14 @@ targets=("$@")
 ((${#targets[@]})) || targets=(packet sflow_datagram pcap_stream gremlin)
 
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-# Sanitizers are a feature of unreleased compilers; this lets the released one have them too.
-export RUSTC_BOOTSTRAP=1
-# One place for all targets, whichever directory they are run from.
-export CARGO_TARGET_DIR=$PWD/fuzz/target
-
 mkdir -p fuzz/corpus
-CARGO_TARGET_DIR=$PWD/target RUSTC_BOOTSTRAP=0 cargo run --quiet --locked -p flowtap-flow --example fuzz-seeds -- \
+cargo run --quiet --locked -p flowtap-flow --example fuzz-seeds -- \
     fuzz/corpus fuzz/queries.txt benches/lab-mix.pcap.gz fixtures/*.pcap
 
+# Sanitizers are a feature of unreleased compilers; this lets the released one have them too.
+export RUSTC_BOOTSTRAP=1
+# Not the directory that ordinary builds use, whatever is set: these have other flags.
+export CARGO_TARGET_DIR=$PWD/fuzz/target
 failed=()
 for target in "${targets[@]}"; do
     echo "== $target: $seconds s"
