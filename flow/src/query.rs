@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::filter::FlowFilter;
 use crate::flow::{Flow, FlowId, FlowMetric};
@@ -150,6 +150,22 @@ pub trait FlowReader: Send + Sync {
     /// See [`ReadError`]; flows already visited stay visited.
     fn flows(&self, query: &FlowQuery, cancel: &Cancel, visit: &mut FlowVisitor<'_>)
     -> Result<(), ReadError>;
+
+    /// Visits each flow that `query` wants and that got a packet within the last `within` by this
+    /// machine's clock (to about a second), however old the packet's own time is. Only the live table
+    /// knows that.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    fn active(
+        &self,
+        _within: Duration,
+        _query: &FlowQuery,
+        _cancel: &Cancel,
+        _visit: &mut FlowVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        Ok(())
+    }
 
     /// Visits the UUID of each flow with a packet in `time`, whatever else it looks like. Who merges
     /// readers asks this: a version that the query does not want still outdates one that it does.

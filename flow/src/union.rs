@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::RandomState;
 
@@ -95,6 +96,16 @@ impl FlowReader for Union {
                 visit(uuid);
             }
         })
+    }
+
+    fn active(
+        &self,
+        within: Duration,
+        query: &FlowQuery,
+        cancel: &Cancel,
+        visit: &mut FlowVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        self.live.active(within, query, cancel, visit)
     }
 
     fn raw_packets(

@@ -128,19 +128,21 @@ fn followed_flows_appear_as_they_come() {
         .expect("the binary runs");
     let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
     // A look may fall between two datagrams: then more lines follow until all echoes are in.
-    let mut until = |echoes: u64| {
-        send(&server, "ovs-sflow-icmp");
-        loop {
-            let line = lines.next().expect("it goes on").expect("text");
-            let flow: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-            if flow["Metric"]["ABPackets"] == echoes {
-                break;
-            }
+    let mut until = |echoes: u64, sampled: bool| loop {
+        let line = lines.next().expect("it goes on").expect("text");
+        let flow: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        if flow["Metric"]["ABPackets"] == echoes && flow["NodeTID"].is_string() == sampled {
+            break;
         }
     };
-    until(10);
+    send(&server, "ovs-sflow-icmp");
+    until(10, true);
     // The same flow again, because it has new packets.
-    until(20);
+    send(&server, "ovs-sflow-icmp");
+    until(20, true);
+    // A recording comes in now, whatever time it was made.
+    server.replay(&["ovs-sflow-icmp.truth.pcap"]);
+    until(10, false);
     let sent = Command::new("kill")
         .args(["-INT", &follower.id().to_string()])
         .status();

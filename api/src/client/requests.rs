@@ -74,6 +74,9 @@ pub struct FlowsRequest {
     pub from: Option<String>,
     /// Not after.
     pub to: Option<String>,
+    /// Flows only: those in the flow table that got a packet within so many seconds, by the analyzer's
+    /// clock.
+    pub active: Option<u64>,
     /// How many in all; `None`: no limit for pages that follow each other, the analyzer's for one page.
     pub limit: Option<usize>,
     /// Which come first.
@@ -93,6 +96,7 @@ impl FlowsRequest {
         };
         let all = [
             ("filter", self.filter.clone()),
+            ("active", self.active.map(|seconds| seconds.to_string())),
             ("app", self.app.clone()),
             ("host", self.host.clone()),
             ("port", self.port.map(|port| port.to_string())),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -38,6 +39,10 @@ pub(crate) struct FlowParams {
     /// `json`, `jsonl` or `csv`; without it, the `Accept` header decides.
     #[param(inline, value_type = Option<FlowFormat>)]
     format: Option<String>,
+    /// Only flows in memory that got a packet within so many seconds, by this machine's clock and
+    /// however old the packet's own time is: what comes in now, replayed files too.
+    #[param(inline, value_type = Option<u64>)]
+    active: Option<String>,
     #[serde(flatten)]
     #[param(ignore)]
     unknown: BTreeMap<String, String>,
@@ -93,10 +98,14 @@ pub(crate) async fn list(
     query: Result<Query<FlowParams>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ProblemFailure> {
     let Query(params) = query.map_err(super::bad_query_string)?;
-    params::refuse_unknown(&params.unknown, &format!("{}, format", params::SELECT_NAMES))?;
+    params::refuse_unknown(
+        &params.unknown,
+        &format!("{}, active, format", params::SELECT_NAMES),
+    )?;
     let format = FlowFormat::choose(params.format.as_deref(), &headers)?;
     let selection = Selection::<FlowKey>::parse(&params.select, &app.services.captures, Timestamp::now())?;
     let order = selection.order;
+    let active = active(params.active.as_deref())?;
     let flows = app.services.flows.clone();
     let limit = PageLimit {
         items: selection.limit.unwrap_or(DEFAULT_LIMIT),
@@ -104,7 +113,7 @@ pub(crate) async fn list(
     };
     let page = app
         .runner
-        .run(move |cancel| read_page(&*flows, selection, limit, cancel))
+        .run(move |cancel| read_page(&*flows, selection, active, limit, cancel))
         .await?;
     let held = app.runner.hold(page.bytes)?;
     let next = page.next.map(|key| cursor::write(order, &key));
@@ -140,9 +149,21 @@ pub(crate) async fn list(
     Ok(with_cursor((kind, body).into_response(), next))
 }
 
+/// How long ago a flow's last packet may have come.
+fn active(parameter: Option<&str>) -> Result<Option<Duration>, Failure> {
+    let Some(text) = parameter.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let seconds = text
+        .parse()
+        .map_err(|_| params::bad("active", text, "whole seconds"))?;
+    Ok(Some(Duration::from_secs(seconds)))
+}
+
 fn read_page(
     flows: &dyn FlowReader,
     selection: Selection<FlowKey>,
+    active: Option<Duration>,
     limit: PageLimit,
     cancel: &Cancel,
 ) -> Result<Page<FlowKey, Flow>, ReadError> {
@@ -157,9 +178,13 @@ fn read_page(
         query.filter = query.filter.and(FlowFilter::Field(FlowField::Start, bound));
     }
     let mut page = PageBuilder::new(selection.order, selection.after, limit);
-    flows.flows(&query, cancel, &mut |flow| {
+    let mut visit = |flow: Flow| {
         page.offer((flow.start, flow.uuid), FLOW_BYTES, flow);
         ControlFlow::Continue(())
-    })?;
+    };
+    match active {
+        Some(within) => flows.active(within, &query, cancel, &mut visit)?,
+        None => flows.flows(&query, cancel, &mut visit)?,
+    }
     Ok(page.finish())
 }

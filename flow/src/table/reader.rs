@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::flow::{FlowId, FlowMetric};
 use crate::key::FlowKey;
@@ -69,6 +70,27 @@ impl FlowReader for FlowTable {
         };
         self.each(cancel, look, |flow| {
             if query.filter.matches(&flow) {
+                visit(flow)
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+
+    fn active(
+        &self,
+        within: Duration,
+        query: &FlowQuery,
+        cancel: &Cancel,
+        visit: &mut FlowVisitor<'_>,
+    ) -> Result<(), ReadError> {
+        let clock = self.clock();
+        let look = |_, key: &FlowKey, state: &FlowState, point: &Point| {
+            let is_active = u64::from(state.silence(clock)) <= within.as_secs();
+            is_active.then(|| state.snapshot(key, point, state.finish_type()))
+        };
+        self.each(cancel, look, |flow| {
+            if query.wants(&flow) {
                 visit(flow)
             } else {
                 ControlFlow::Continue(())

@@ -169,10 +169,15 @@ impl FlowState {
     /// long none has come. For live traffic that is the time on the wall; a file that was replayed
     /// years after it was made goes on from its end.
     pub(super) fn now(&self, clock: u16) -> i64 {
+        self.last
+            .saturating_add(i64::from(self.silence(clock)) * 1_000_000_000)
+    }
+
+    /// For how many seconds no packet has come at second `clock` of the table's clock.
+    pub(super) fn silence(&self, clock: u16) -> u16 {
         let silence = clock.wrapping_sub(self.touched);
         // A packet may have come after the clock was read for this.
-        let silence = if silence > LONGEST_SILENCE { 0 } else { silence };
-        self.last.saturating_add(i64::from(silence) * 1_000_000_000)
+        if silence > LONGEST_SILENCE { 0 } else { silence }
     }
 
     /// If the flow is over at `now`, nanoseconds of its own time, why.

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How far back each look goes: longer than the interval, since packets reach the table late (a
 /// switch holds sFlow samples for up to a second).
-const LOOK_BACK: &str = "-15s";
+const LOOK_BACK_SECONDS: u64 = 15;
 /// Looks after which a flow that was in none of them is forgotten. By then it is out of the window.
 const REMEMBERED: u64 = 20;
 
@@ -43,8 +43,16 @@ pub(super) async fn follow(
     shown: Vec<FlowDocument>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let request = FlowsRequest {
-        from: Some(LOOK_BACK.to_owned()),
+    // Two views of what is new: flows with packets of the last seconds, wherever they are by now, and
+    // flows that got a packet in the last seconds, whatever time a replayed file says it has.
+    let recent = FlowsRequest {
+        from: Some(format!("-{LOOK_BACK_SECONDS}s")),
+        limit: None,
+        ..request.clone()
+    };
+    let active = FlowsRequest {
+        active: Some(LOOK_BACK_SECONDS),
+        from: None,
         limit: None,
         ..request
     };
@@ -60,7 +68,8 @@ pub(super) async fn follow(
             _ = &mut stop => break,
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        let mut flows = super::fetch(session, request.clone()).await?;
+        let mut flows = super::fetch(session, active.clone()).await?;
+        flows.extend(super::fetch(session, recent.clone()).await?);
         flows.retain(|flow| {
             let now = Printed::new(flow, look);
             let (last, packets) = (now.last, now.packets);
