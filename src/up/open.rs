@@ -31,7 +31,6 @@ impl Opened {
     /// The first thing that cannot be had: the data directory, or a port.
     pub(super) async fn open(config: Config) -> Result<Self> {
         let data_dir = config.storage.directory()?;
-        let store = SqliteStore::open(&data_dir, sqlite_options(&config.storage))?;
         let address = config.http.listen;
         let http = TcpListener::bind(address).await;
         let http = http.with_context(|| {
@@ -54,6 +53,8 @@ impl Opened {
             Sflow::bind(address, options)
         });
         let (pcap_socket, sflow) = (pcap_socket.transpose()?, sflow.transpose()?);
+        // Last, for it leaves files: a taken port must not.
+        let store = SqliteStore::open(&data_dir, sqlite_options(&config.storage))?;
         Ok(Self {
             config,
             data_dir,

@@ -192,7 +192,8 @@ impl Slices {
     fn exceeded(self) -> QueryError {
         let seconds = self.seconds;
         let message = format!(
-            "Aggregates available slices exceeded: the time holds more than 10000 slices of {seconds} s"
+            "Aggregates available slices exceeded: the time holds more than 10000 slices of \
+             {seconds} s; narrow it with At, or give Aggregates more seconds"
         );
         QueryError::at(self.column, message)
     }
