@@ -13,9 +13,10 @@ use crate::timestamp::Timestamp;
 
 /// How long the rest of a packet is waited for, in packets' time (RFC 1122 §3.3.2: 60 s at most).
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Packets waited for at once; the oldest is given up for a further one. With the largest possible
-/// packets, 64 MiB.
+/// Packets waited for at once; the oldest is given up for a further one.
 const MAX_PENDING: usize = 1024;
+/// Bytes of packets held; the oldest are given up for further ones.
+const MAX_BYTES: usize = 64 << 20;
 /// Fragments of one packet: 65,535 bytes in pieces of the smallest IPv4 MTU (68 bytes) and some.
 const MAX_FRAGMENTS: usize = 1500;
 /// The longest payload of an IPv4 packet.
@@ -68,7 +69,22 @@ pub(crate) struct Datagram {
     pub(crate) protocol: u8,
     /// Begin, end and whether it is the last: in the payload; one for each packet.
     pieces: Vec<Piece>,
+    /// Bytes of payload that have come.
+    received: usize,
     broken: bool,
+}
+
+impl Datagram {
+    /// True if as many bytes have come as the last fragment says there are.
+    fn may_be_whole(&self) -> bool {
+        self.pieces
+            .iter()
+            .any(|piece| piece.last && piece.end == self.received)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.packets.iter().map(|held| held.data.len()).sum()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +136,7 @@ impl Datagram {
         if fragment.offset == 0 {
             self.part = *part;
         }
+        self.received += to.saturating_sub(at);
         self.pieces.push(piece);
         self.packets.push(Held::of(packet));
     }
@@ -134,6 +151,8 @@ pub(crate) struct Defragmenter {
     pending: HashMap<Id, Datagram>,
     /// When each began, oldest first; may name packets that are whole by now.
     order: VecDeque<(Timestamp, Id)>,
+    /// Bytes of all packets held.
+    bytes: usize,
 }
 
 impl Defragmenter {
@@ -148,23 +167,38 @@ impl Defragmenter {
                 part: *part,
                 protocol,
                 pieces: Vec::new(),
+                received: 0,
                 broken: false,
             }
         });
         datagram.add(fragment, part, packet);
-        let whole = datagram.broken || datagram.payload().is_some();
-        if whole { self.pending.remove(&id) } else { None }
+        self.bytes += packet.data.len();
+        let done = datagram.broken || (datagram.may_be_whole() && datagram.payload().is_some());
+        if done { self.take(&id) } else { None }
+    }
+
+    fn take(&mut self, id: &Id) -> Option<Datagram> {
+        let datagram = self.pending.remove(id)?;
+        self.bytes -= datagram.held_bytes();
+        Some(datagram)
     }
 
     /// Takes out a packet that will not become whole: too old at `now`, or one too many.
     pub(crate) fn give_up(&mut self, now: Timestamp) -> Option<Datagram> {
+        if self.order.len() > 2 * (self.pending.len() + MAX_PENDING) {
+            self.order.retain(|(_, id)| self.pending.contains_key(id));
+        }
         while let Some((began, id)) = self.order.front().copied() {
             let too_old = now.since(began) > TIMEOUT;
-            if self.pending.contains_key(&id) && !too_old && self.pending.len() <= MAX_PENDING {
+            if self.pending.contains_key(&id)
+                && !too_old
+                && self.pending.len() <= MAX_PENDING
+                && self.bytes <= MAX_BYTES
+            {
                 return None;
             }
             self.order.pop_front();
-            if let Some(datagram) = self.pending.remove(&id) {
+            if let Some(datagram) = self.take(&id) {
                 return Some(datagram);
             }
         }

@@ -1,5 +1,6 @@
 //! The flow table's key: compact, symmetric, eight machine words.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use crate::flow::{FlowId, IcmpType, MacAddr};
@@ -57,13 +58,17 @@ const IPV6: u64 = 4;
 const KIND_PORTS: u64 = 8;
 const KIND_TUNNEL: u64 = 16;
 const KIND_ICMP: u64 = 32;
+const KINDS: u64 = KIND_PORTS | KIND_TUNNEL | KIND_ICMP;
+/// The bits of words 4 and 5 that hold a MAC address.
+const MAC: u64 = !0xffff;
 
 fn low_16(word: u64) -> u16 {
     u16::try_from(word & 0xffff).unwrap_or_default()
 }
 
 fn mac_word(mac: MacAddr) -> u64 {
-    mac.0.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)) << 16
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_be_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 fn word_mac(word: u64) -> MacAddr {
@@ -84,21 +89,22 @@ impl FlowKey {
         &self.0
     }
 
-    /// Sets the MAC addresses, in canonical order.
+    /// Sets the MAC addresses. This setter and the others take source before destination;
+    /// [`Self::canonicalize`] puts them in order.
     pub fn set_macs(&mut self, first: MacAddr, second: MacAddr) {
         self.0[4] |= mac_word(first);
         self.0[5] |= mac_word(second);
         self.0[7] |= HAS_MACS;
     }
 
-    /// Sets IPv4 addresses, in canonical order.
+    /// Sets IPv4 addresses.
     pub fn set_ipv4(&mut self, first: u32, second: u32) {
         self.0[0] = u64::from(first) << 32;
         self.0[2] = u64::from(second) << 32;
         self.0[7] |= IPV4;
     }
 
-    /// Sets IPv6 addresses, in canonical order.
+    /// Sets IPv6 addresses.
     pub fn set_ipv6(&mut self, first: u128, second: u128) {
         let halves = |address: u128| {
             let bytes = address.to_be_bytes();
@@ -110,8 +116,9 @@ impl FlowKey {
         self.0[7] |= IPV6;
     }
 
-    /// Sets the ports of IP protocol `protocol`, in canonical order.
+    /// Sets the ports of IP protocol `protocol`.
     pub fn set_ports(&mut self, protocol: u8, first: u16, second: u16) {
+        self.clear_kind();
         self.0[4] |= u64::from(first);
         self.0[5] |= u64::from(second);
         self.0[7] |= KIND_PORTS | u64::from(protocol) << 8;
@@ -119,6 +126,7 @@ impl FlowKey {
 
     /// Sets VNI (24 bits) and destination port of a tunnel over UDP.
     pub fn set_tunnel(&mut self, vni: u32, port: u16) {
+        self.clear_kind();
         self.0[4] |= u64::from(port);
         self.0[5] |= u64::from(vni & 0xffff);
         self.0[7] |= KIND_TUNNEL | 17 << 8 | u64::from(vni >> 16 & 0xff) << 24;
@@ -126,9 +134,54 @@ impl FlowKey {
 
     /// Sets an ICMP message.
     pub fn set_icmp(&mut self, kind: IcmpType, code: u8, id: u16) {
+        self.clear_kind();
         self.0[4] |= u64::from(kind as u8) << 8 | u64::from(code);
         self.0[5] |= u64::from(id);
         self.0[7] |= KIND_ICMP;
+    }
+
+    fn clear_kind(&mut self) {
+        self.0[4] &= MAC;
+        self.0[5] &= MAC;
+        self.0[7] &= !(KINDS | 0xffff << 8 | 0xff << 24);
+    }
+
+    /// Takes the MAC addresses out, and puts the IP addresses the other way round if `swapped`: the
+    /// source first, as the setters want it.
+    pub fn reopen(&mut self, swapped: bool) {
+        if swapped {
+            self.0[..4].rotate_left(2);
+        }
+        self.clear_kind();
+        self.0[4] = 0;
+        self.0[5] = 0;
+        self.0[7] &= !HAS_MACS;
+    }
+
+    /// Puts the endpoints in canonical order: by MAC address, by IP address if those are equal or not
+    /// there, by port if those are equal too. True if they were the other way round. Endpoints that
+    /// cannot be told apart are left, unless `answer` says that the packet goes back.
+    pub fn canonicalize(&mut self, answer: bool) -> bool {
+        let [a0, a1, b0, b1, a4, b4, ..] = self.0;
+        let has_ports = self.0[7] & KIND_PORTS != 0;
+        let order = (a4 & MAC)
+            .cmp(&(b4 & MAC))
+            .then(a0.cmp(&b0))
+            .then(a1.cmp(&b1))
+            .then(if has_ports {
+                low_16(a4).cmp(&low_16(b4))
+            } else {
+                Ordering::Equal
+            });
+        let swapped = order.is_gt() || (answer && order.is_eq());
+        if swapped {
+            self.0[..4].rotate_left(2);
+            // What stands in place of ports has no direction.
+            let moved = if has_ports { !0 } else { MAC };
+            self.0[4] = a4 & !moved | b4 & moved;
+            self.0[5] = b4 & !moved | a4 & moved;
+        }
+        swapped
     }
 
     /// Sets the flow that carries this one.
@@ -173,7 +226,7 @@ impl FlowKey {
     /// What stands in place of the ports.
     #[must_use]
     pub fn kind(&self) -> KeyKind {
-        match self.0[7] & (KIND_PORTS | KIND_TUNNEL | KIND_ICMP) {
+        match self.0[7] & KINDS {
             KIND_PORTS => KeyKind::Ports(u8::try_from(self.0[7] >> 8 & 0xff).unwrap_or_default()),
             KIND_TUNNEL => KeyKind::Tunnel,
             KIND_ICMP => KeyKind::Icmp,

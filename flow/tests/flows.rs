@@ -440,3 +440,50 @@ fn flows_that_begin_anew_within_a_millisecond_stay_apart() {
         .sum();
     assert_eq!(packets, 3 * 1002);
 }
+
+#[test]
+fn intervals_of_single_packets_can_be_told_apart() {
+    let mut bench = Bench::new();
+    let mut intervals = Vec::new();
+    for at in [1000, 1000, 500] {
+        bench.see(at, &udp_frame(true, 1, 2, b"x"));
+        bench.table.flush();
+        intervals.extend(bench.updates().into_iter().map(|update| update.interval));
+    }
+    assert_eq!(intervals.len(), 3);
+    assert!(
+        intervals.windows(2).all(|pair| pair[0].start < pair[1].start),
+        "{intervals:?}"
+    );
+    assert!(
+        intervals
+            .iter()
+            .all(|interval| interval.ab_packets == 1 && interval.start <= interval.last)
+    );
+}
+
+#[test]
+fn counters_stop_at_their_end() {
+    let mut bench = Bench::new();
+    let frame = udp_frame(true, 1, 2, b"x");
+    for _ in 0..3 {
+        let mut packet = Packet::new(Timestamp::ZERO, u32::MAX, LinkType::ETHERNET, &frame);
+        packet.sampling_rate = u32::MAX;
+        bench.see_packet(packet);
+    }
+    let metric = bench.live()[0].metric;
+    assert_eq!(
+        (metric.ab_bytes, metric.ab_packets),
+        (u64::MAX, 3 * u64::from(u32::MAX))
+    );
+}
+
+#[test]
+fn an_orderly_stop_tells_how_flows_ended() {
+    let mut bench = Bench::new();
+    bench.see(1000, &tcp_frame(true, 1, SYN, 1, &[]));
+    bench.see(1001, &tcp_frame(false, 1, RST | ACK, 0, &[]));
+    bench.table.flush();
+    assert_eq!(bench.updates()[0].flow.finish_type, FinishType::Rst);
+    assert!(bench.live().is_empty());
+}

@@ -60,6 +60,28 @@ fn fragments_become_one_packet_and_all_count() {
         assert_eq!(kept(&bench).len(), 3, "every fragment is kept as it came");
         bench.balance();
     }
+    // The answer comes the other way, in pieces too.
+    let mut bench = Bench::with(TableOptions::default(), point.clone());
+    for (at, i) in (1000..).zip([0, 1, 2]) {
+        bench.see(at, &pieces[i]);
+    }
+    let reply = icmp_echo(false, 7, 1, &[3; 1992]);
+    for (offset, to, more) in [(0u16, 1000, true), (1000, 2000, false)] {
+        let packet = fragment(
+            "10.0.0.2",
+            "10.0.0.1",
+            1,
+            5,
+            offset,
+            more,
+            &reply[offset.into()..to],
+        );
+        bench.see(1010, &ethernet(B, A, 0x0800, &packet));
+    }
+    let flows = bench.live();
+    assert_eq!(flows.len(), 1);
+    assert_eq!((flows[0].metric.ab_packets, flows[0].metric.ba_packets), (3, 2));
+    assert_eq!(flows[0].metric.rtt, 8_000_000);
     // One that never becomes whole is counted as what it is.
     let mut bench = Bench::with(TableOptions::default(), point.clone());
     bench.see(1000, &pieces[0]);

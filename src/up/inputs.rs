@@ -84,10 +84,17 @@ impl Inputs {
         });
         let captures = Arc::clone(&self.captures);
         self.readers.spawn(async move {
-            if let Err(error) = reader.await {
+            // A task of its own: a reader that panics is a capture that has failed, and is shown so.
+            let ended = tokio::spawn(reader).await;
+            let error = match ended {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(panic) => Some(panic.to_string()),
+            };
+            if let Some(error) = error {
                 tracing::error!(capture = %id, %error, "capture stopped");
                 // The capture is listed: nothing takes one off the list.
-                let _ = captures.set_state(&id, State::Error, error.to_string());
+                let _ = captures.set_state(&id, State::Error, error);
             }
         });
         Ok(())

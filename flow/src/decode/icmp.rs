@@ -1,7 +1,7 @@
 //! ICMPv4 (RFC 792) and ICMPv6 (RFC 4443, RFC 4861) by Skydive's kinds.
 
 use super::link::u16_at;
-use super::part::{Probe, Upper};
+use super::part::Probe;
 use super::{Next, Walk};
 use crate::flow::IcmpType;
 use crate::layers::Layer;
@@ -32,7 +32,7 @@ impl Walk<'_, '_> {
             _ => IcmpType::Unknown,
         };
         if self.push(Layer::Icmpv4) {
-            self.part.upper = Upper::Icmp { kind, code, id };
+            self.part.key.set_icmp(kind, code, id);
             self.part.probe = match kind_number {
                 8 => Probe::Request(sequence),
                 0 => Probe::Reply(sequence),
@@ -80,7 +80,7 @@ impl Walk<'_, '_> {
         }
         match echo {
             Some((Some(id), sequence)) => {
-                self.part.upper = Upper::Icmp { kind, code: 0, id };
+                self.part.key.set_icmp(kind, 0, id);
                 let sequence = sequence.unwrap_or_default();
                 self.part.probe = if kind_number == 128 {
                     Probe::Request(sequence)
@@ -88,7 +88,7 @@ impl Walk<'_, '_> {
                     Probe::Reply(sequence)
                 };
             }
-            _ => self.part.upper = Upper::Icmp { kind, code, id: 0 },
+            _ => self.part.key.set_icmp(kind, code, 0),
         }
         Next::End
     }

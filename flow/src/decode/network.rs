@@ -2,7 +2,7 @@
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::part::{Addresses, Fragment};
+use super::part::Fragment;
 use super::{Next, Walk};
 use crate::layers::Layer;
 
@@ -48,7 +48,11 @@ impl Walk<'_, '_> {
         if !self.push(Layer::Ipv4) {
             return Next::End;
         }
-        self.set_addresses(Addresses::V4(source, destination), ttl);
+        if self.part.key.ip_version() == 0 {
+            // The outermost addresses of a part are the flow's: IP in IP does not begin a new flow.
+            self.part.key.set_ipv4(source, destination);
+            self.part.ttl = ttl;
+        }
         // A length of 0 is what segmentation offload leaves behind; then all bytes are payload.
         if total_len >= header_len {
             self.end = self.end.min(self.at + total_len);
@@ -74,7 +78,10 @@ impl Walk<'_, '_> {
         if !self.push(Layer::Ipv6) {
             return Next::End;
         }
-        self.set_addresses(Addresses::V6(source, destination), hop_limit);
+        if self.part.key.ip_version() == 0 {
+            self.part.key.set_ipv6(source, destination);
+            self.part.ttl = hop_limit;
+        }
         self.advance(40);
         // 0 is a jumbogram or what segmentation offload leaves behind.
         if payload_len != 0 {
@@ -109,14 +116,6 @@ impl Walk<'_, '_> {
             next_header = following;
         }
         Next::End
-    }
-
-    /// The outermost addresses of a part are the flow's: IP in IP does not begin a new flow.
-    fn set_addresses(&mut self, addresses: Addresses, ttl: u8) {
-        if self.part.addresses == Addresses::None {
-            self.part.addresses = addresses;
-            self.part.ttl = ttl;
-        }
     }
 
     /// Where the bytes from here to the end lie.

@@ -1,41 +1,10 @@
 //! What decoding gives: one part for each flow that a packet belongs to.
 
-use crate::flow::{IcmpType, MacAddr};
-use crate::key::FlowKey;
+use crate::flow::MacAddr;
+use crate::key::{FlowKey, KeyKind};
 use crate::layers::LayersPath;
 use crate::packet::LinkType;
 use crate::point::LayerKeyMode;
-
-/// The IP addresses of a part, host order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum Addresses {
-    #[default]
-    None,
-    V4(u32, u32),
-    V6(u128, u128),
-}
-
-/// What stands behind the addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum Upper {
-    #[default]
-    None,
-    Ports {
-        protocol: u8,
-        source: u16,
-        destination: u16,
-    },
-    Tunnel {
-        vni: u32,
-        source: u16,
-        destination: u16,
-    },
-    Icmp {
-        kind: IcmpType,
-        code: u8,
-        id: u16,
-    },
-}
 
 /// What of a packet a round-trip time can be measured with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,8 +104,6 @@ pub struct Part {
     pub payload: (u32, u32),
     /// Set for an IPv4 fragment.
     pub fragment: Option<Fragment>,
-    pub(super) addresses: Addresses,
-    pub(super) upper: Upper,
 }
 
 impl Part {
@@ -160,95 +127,36 @@ impl Part {
             tcp: TcpSegment::default(),
             payload: (0, 0),
             fragment: None,
-            addresses: Addresses::None,
-            upper: Upper::None,
         }
     }
 
     /// Source and destination port of TCP, UDP or SCTP.
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
-        match self.upper {
-            Upper::Ports {
-                source, destination, ..
+        match self.key.kind() {
+            KeyKind::Ports(_) => {
+                let (first, second) = self.key.ports();
+                Some(if self.swapped {
+                    (second, first)
+                } else {
+                    (first, second)
+                })
             }
-            | Upper::Tunnel {
-                source, destination, ..
-            } => Some((source, destination)),
+            KeyKind::Tunnel => Some((self.tunnel_source_port, self.key.tunnel_port())),
             _ => None,
         }
     }
 
-    /// Packs what was found into the key, in canonical order: by MAC address in key mode L2 (by IP
-    /// address if those are equal), else by IP address, and by port if those are equal too.
+    /// Puts the key in canonical order. MAC addresses are part of it in key mode L2, and where there
+    /// is nothing else.
     pub(super) fn finish(&mut self, mode: LayerKeyMode) {
-        let link = self
-            .macs
-            .filter(|_| mode == LayerKeyMode::L2 || self.addresses == Addresses::None);
-        self.swapped = match link {
-            Some((source, destination)) if source != destination => source > destination,
-            _ => self.swapped_by_address(),
-        };
-        if let Some((source, destination)) = link {
-            let (first, second) = self.order(source, destination);
-            self.key.set_macs(first, second);
+        if let Some((source, destination)) = self.macs
+            && (mode == LayerKeyMode::L2 || self.key.ip_version() == 0)
+        {
+            self.key.set_macs(source, destination);
         }
-        match self.addresses {
-            Addresses::None => {}
-            Addresses::V4(source, destination) => {
-                let (first, second) = self.order(source, destination);
-                self.key.set_ipv4(first, second);
-            }
-            Addresses::V6(source, destination) => {
-                let (first, second) = self.order(source, destination);
-                self.key.set_ipv6(first, second);
-            }
-        }
-        match self.upper {
-            Upper::None => {}
-            Upper::Ports {
-                protocol,
-                source,
-                destination,
-            } => {
-                let (first, second) = self.order(source, destination);
-                self.key.set_ports(protocol, first, second);
-            }
-            Upper::Tunnel {
-                vni,
-                source,
-                destination,
-            } => {
-                self.key.set_tunnel(vni, destination);
-                self.tunnel_source_port = source;
-            }
-            Upper::Icmp { kind, code, id } => self.key.set_icmp(kind, code, id),
-        }
-    }
-
-    fn order<T>(&self, source: T, destination: T) -> (T, T) {
-        if self.swapped {
-            (destination, source)
-        } else {
-            (source, destination)
-        }
-    }
-
-    fn swapped_by_address(&self) -> bool {
-        let ordering = match self.addresses {
-            Addresses::None => return false,
-            Addresses::V4(source, destination) => source.cmp(&destination),
-            Addresses::V6(source, destination) => source.cmp(&destination),
-        };
-        ordering
-            .then_with(|| match self.upper {
-                Upper::Ports {
-                    source, destination, ..
-                } => source.cmp(&destination),
-                // Endpoints that cannot be told apart (a host pinging itself): the answer goes back.
-                Upper::Icmp { .. } if matches!(self.probe, Probe::Reply(_)) => std::cmp::Ordering::Greater,
-                _ => std::cmp::Ordering::Equal,
-            })
-            .is_gt()
+        // A host that pings itself: the answer goes back.
+        let answer = matches!(self.probe, Probe::Reply(_)) && self.key.kind() == KeyKind::Icmp;
+        self.swapped = self.key.canonicalize(answer);
     }
 }

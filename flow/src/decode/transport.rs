@@ -2,7 +2,7 @@
 
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 
-use super::part::{Part, TcpSegment, Upper};
+use super::part::{Part, TcpSegment};
 use super::{Next, Walk, application, link::u16_at};
 use crate::layers::Layer;
 
@@ -57,11 +57,7 @@ impl Walk<'_, '_> {
         if !self.push(layer) {
             return None;
         }
-        self.part.upper = Upper::Ports {
-            protocol,
-            source,
-            destination,
-        };
+        self.part.key.set_ports(protocol, source, destination);
         Some((source, destination))
     }
 

@@ -2,7 +2,7 @@
 //! ends the flow's part of the packet and begins a child flow's.
 
 use super::link::{self, u16_at, u32_at};
-use super::part::{Part, Upper};
+use super::part::Part;
 use super::{Next, Walk};
 use crate::layers::Layer;
 
@@ -108,11 +108,8 @@ impl Walk<'_, '_> {
             return Next::End;
         }
         self.part.tunnel_id = vni;
-        self.part.upper = Upper::Tunnel {
-            vni,
-            source,
-            destination,
-        };
+        self.part.key.set_tunnel(vni, destination);
+        self.part.tunnel_source_port = source;
         self.advance(header_len);
         self.split(parts, 0, next)
     }

@@ -69,9 +69,9 @@ impl Group {
         }
     }
 
-    /// Forgets flows that have left the map. `gone` is sorted.
-    pub(super) fn forget(&mut self, gone: &[KeyHash]) {
-        self.ring.retain(|hash| gone.binary_search(hash).is_err());
+    /// Forgets flows that have left the map.
+    pub(super) fn forget(&mut self, mut is_gone: impl FnMut(KeyHash) -> bool) {
+        self.ring.retain(|hash| !is_gone(*hash));
     }
 }
 

@@ -101,7 +101,8 @@ impl PointSink {
     /// What `part` of `packet` counts.
     pub(super) fn seen(&self, packet: &Packet<'_>, part: &Part) -> Seen {
         Seen {
-            at: packet.timestamp.nanos(),
+            // A time before 1970 is none that a query could ask for.
+            at: packet.timestamp.nanos().max(0),
             packets: 1,
             bytes: u64::from(part.len),
             sampling_rate: packet.sampling_rate,
@@ -211,7 +212,8 @@ impl PointSink {
     fn keep(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, packet: &Packet<'_>) {
         let data = packet.data.get(part.offset as usize..).unwrap_or_default();
         let cost = record_len(data.len());
-        if !self.point.budget.has_room(cost) {
+        // A source that can wait has waited for its share; others of its capture may have been quicker.
+        if !self.point.options.can_wait && !self.point.budget.has_room(cost) {
             self.point.budget.press();
             self.raw_over_budget += 1;
             return;

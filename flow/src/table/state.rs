@@ -226,11 +226,13 @@ impl FlowState {
         } else {
             (&mut self.ba_packets, &mut self.ba_bytes)
         };
-        let total = u64::from(*counter) + packets * weight;
+        // What an agent claims of lengths and rates may be anything: counters stop at their end.
+        let total = packets.saturating_mul(weight).saturating_add(u64::from(*counter));
         *counter = low_32(total);
-        *total_bytes += bytes * weight;
+        *total_bytes = total_bytes.saturating_add(bytes.saturating_mul(weight));
         if total >> 32 != 0 {
-            self.rare_mut().carry[usize::from(!ab)] += total & !0xffff_ffff;
+            let carry = &mut self.rare_mut().carry[usize::from(!ab)];
+            *carry = carry.saturating_add(total & !0xffff_ffff);
         }
         if self.is(DIRTY) || self.is(EMITTED) {
             self.flags |= REFERENCED;
@@ -266,13 +268,13 @@ impl FlowState {
     fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
         let sampling = self.rare_mut().sampling.get_or_insert_with(Sampling::default);
         sampling.rate = rate;
-        if ab {
-            sampling.ab_packets += packets;
-            sampling.ab_bytes += bytes;
+        let (total_packets, total_bytes) = if ab {
+            (&mut sampling.ab_packets, &mut sampling.ab_bytes)
         } else {
-            sampling.ba_packets += packets;
-            sampling.ba_bytes += bytes;
-        }
+            (&mut sampling.ba_packets, &mut sampling.ba_bytes)
+        };
+        *total_packets = total_packets.saturating_add(packets);
+        *total_bytes = total_bytes.saturating_add(bytes);
     }
 
     fn probe(&mut self, probe: Probe, ab: bool, at: i64) {
@@ -291,7 +293,7 @@ impl FlowState {
 
     fn answer(&mut self, ab: bool, at: i64) {
         if self.is(PROBE_AB) != ab {
-            self.rtt = u64::try_from(at - self.probe_at).unwrap_or(self.rtt);
+            self.rtt = u64::try_from(at.saturating_sub(self.probe_at)).unwrap_or(self.rtt);
             self.flags &= !PROBE;
         }
     }
@@ -327,9 +329,9 @@ impl FlowState {
     fn totals(&self) -> FlowMetric {
         let [ab_carry, ba_carry] = self.rare().map_or([0, 0], |rare| rare.carry);
         FlowMetric {
-            ab_packets: u64::from(self.ab_packets) + ab_carry,
+            ab_packets: ab_carry.saturating_add(self.ab_packets.into()),
             ab_bytes: self.ab_bytes,
-            ba_packets: u64::from(self.ba_packets) + ba_carry,
+            ba_packets: ba_carry.saturating_add(self.ba_packets.into()),
             ba_bytes: self.ba_bytes,
             start: Timestamp::from_nanos(self.start),
             last: Timestamp::from_nanos(self.last),
@@ -337,20 +339,25 @@ impl FlowState {
         }
     }
 
-    /// What came since the last update.
+    /// What came since the last update. Intervals of one flow never begin at the same instant, so that
+    /// readers can tell them apart, also when all packets of one came at once.
     pub(super) fn open_interval(&self) -> FlowMetric {
         let totals = self.totals();
-        match self.extra.as_ref().and_then(|extra| extra.emitted) {
-            None => totals,
-            Some(before) => FlowMetric {
-                ab_packets: totals.ab_packets - before.ab_packets,
-                ab_bytes: totals.ab_bytes - before.ab_bytes,
-                ba_packets: totals.ba_packets - before.ba_packets,
-                ba_bytes: totals.ba_bytes - before.ba_bytes,
-                start: before.last,
-                last: totals.last,
-                rtt: totals.rtt,
-            },
+        let Some(extra) = &self.extra else { return totals };
+        let (Some(before), Some(closed)) = (extra.emitted, extra.last_update) else {
+            return totals;
+        };
+        let start = before
+            .last
+            .max(Timestamp::from_nanos(closed.start.nanos().saturating_add(1)));
+        FlowMetric {
+            ab_packets: totals.ab_packets.saturating_sub(before.ab_packets),
+            ab_bytes: totals.ab_bytes.saturating_sub(before.ab_bytes),
+            ba_packets: totals.ba_packets.saturating_sub(before.ba_packets),
+            ba_bytes: totals.ba_bytes.saturating_sub(before.ba_bytes),
+            start,
+            last: totals.last.max(start),
+            rtt: totals.rtt,
         }
     }
 

@@ -67,17 +67,15 @@ impl FlowTable {
         self.flows.shrink();
     }
 
-    /// Hands every flow with something new to the store; flows stay in the table. For an orderly
-    /// stop, when all readers have ended.
+    /// Hands every flow with something new to the store, and takes those out that FIN or RST have
+    /// ended. For an orderly stop, when all readers have ended.
     pub fn flush(&self) {
         let points = self.points_by_number(|_| true);
         for number in 0..SHARDS {
-            self.visit_group(number, &points, |state, _| {
-                if state.is_dirty() || !state.raw.is_none() {
-                    Verdict::Update
-                } else {
-                    Verdict::Leave
-                }
+            self.visit_group(number, &points, |state, _| match state.finish_type() {
+                FinishType::NotFinished if state.is_dirty() || !state.raw.is_none() => Verdict::Update,
+                FinishType::NotFinished => Verdict::Leave,
+                ended => Verdict::Remove(ended),
             });
         }
     }
@@ -137,7 +135,10 @@ impl FlowTable {
         }
         if !gone.is_empty() {
             gone.sort_unstable();
-            self.group(number).forget(&gone);
+            // A flow with the same key may have begun meanwhile; all of a group are of one shard.
+            let mut shard = self.flows.shard(gone[0]);
+            let is_gone = |hash| gone.binary_search(&hash).is_ok() && shard.find(hash).is_none();
+            self.group(number).forget(is_gone);
         }
         if !out.is_empty() {
             self.updates.send(out);
