@@ -56,10 +56,14 @@ for part in "${parts[@]}"; do
     case $part in
         decode)
             echo
+            printf '%-60s %9s %9s\n' "" "ns/packet" "M/s"
             taskset -c "$CPU" cargo bench --quiet --locked -p flowtap-flow --bench decode --bench table -- \
                 --warm-up-time 1 --measurement-time 2 --noplot 2>/dev/null |
-                awk '/time:/ { name = $0; sub(/ *time:.*/, "", name); if (name == "") name = before }
-                     /thrpt:/ { printf "%-48s %8s %s\n", name, $4, $5 } { before = $0 }'
+                awk '# A long name has a line of its own; what changed since the last run is not shown.
+                     /^[^ ]/ { name = $0; sub(/ *time:.*/, "", name) }
+                     /change:/ { name = "" }
+                     name && /thrpt:/ { rate = $4 * ($5 ~ /^K/ ? 0.001 : 1)
+                                        printf "%-60s %9.0f %9.2f\n", name, 1000 / rate, rate }'
             ;;
         *) WORK=$(mktemp -d -p "$DATA") "benches/$part.sh" ;;
     esac
