@@ -4,8 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::element::Metadata;
 
 fn uuid5(parts: &[&str]) -> Arc<str> {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.concat().as_bytes())
@@ -16,7 +18,7 @@ fn uuid5(parts: &[&str]) -> Arc<str> {
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
 
@@ -36,6 +38,12 @@ macro_rules! identity {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
                 Self(text.into())
             }
         }
@@ -71,9 +79,40 @@ impl Tid {
     pub fn owned(owner: &Self, key: &str, node_type: &str) -> Self {
         Self(uuid5(&[&owner.0, key, node_type]))
     }
+
+    /// The TID of a node with this metadata that `owner` owns on the host with the TID `host`; `key`
+    /// takes the place of its name. `None` if it lacks `Type`, or the name.
+    ///
+    /// A network namespace is known by its `Path` and an Open vSwitch bridge or port by its `UUID`,
+    /// wherever they are hung up; everything else by its owner.
+    pub(crate) fn of(host: &Self, owner: &Self, key: Option<&str>, metadata: &Metadata) -> Option<Self> {
+        let text = |key: &str| metadata.get(key)?.as_str().filter(|text| !text.is_empty());
+        let node_type = text("Type")?;
+        let root = match node_type {
+            "netns" => text("Path"),
+            "ovsbridge" | "ovsport" => text("UUID"),
+            _ => None,
+        };
+        match root {
+            Some(root) => Some(Self(uuid5(&[&host.0, root, node_type]))),
+            None => Some(Self::owned(owner, key.or_else(|| text("Name"))?, node_type)),
+        }
+    }
+}
+
+impl From<&NodeId> for Tid {
+    /// The TID of a node that is its own root: what a user drew in the configuration.
+    fn from(id: &NodeId) -> Self {
+        Self(Arc::clone(&id.0))
+    }
 }
 
 impl NodeId {
+    /// An ID that nothing else has: UUIDv4.
+    pub(crate) fn random() -> Self {
+        Self(Uuid::new_v4().to_string().into())
+    }
+
     /// The ID of a node that is the same thing whenever it is seen again: its TID.
     pub(crate) fn stable(tid: &Tid) -> Self {
         Self(Arc::clone(&tid.0))
@@ -81,7 +120,9 @@ impl NodeId {
 }
 
 impl EdgeId {
-    pub(crate) fn of(parent: &NodeId, child: &NodeId, relation: &str) -> Self {
+    /// The ID of the edge from `parent` to `child` that says `relation`.
+    #[must_use]
+    pub fn of(parent: &NodeId, child: &NodeId, relation: &str) -> Self {
         Self(uuid5(&[&parent.0, &child.0, relation]))
     }
 }

@@ -18,9 +18,17 @@
 //! ```
 
 mod element;
+mod error;
+mod event;
 mod graph;
+mod history;
 mod identity;
+mod snapshot;
 
-pub use element::{Edge, Metadata, Node};
-pub use graph::{DEFAULT_MAX_NODES, Graph, NodeSpec, TopologyError};
+pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};
+pub use error::TopologyError;
+pub use event::{Change, Event, Lagged, Subscription};
+pub use graph::{DEFAULT_MAX_NODES, Edit, Graph, NewEdge, NewNode, NodeSpec};
+pub use history::{History, HistoryError, Slice, Topology};
 pub use identity::{EdgeId, NodeId, Tid};
+pub use snapshot::{EdgeRef, Snapshot};
