@@ -28,6 +28,17 @@ pub struct Snapshot {
     shadowed: Arc<HashMap<Tid, Vec<NodeId>>>,
 }
 
+/// The same graph: the same elements. Where in the sequence it stands does not matter, for a graph of
+/// the past stands nowhere.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self.edge_count() == other.edge_count()
+            && self.nodes().all(|node| other.node(&node.id) == Some(node))
+            && self.edges().all(|edge| other.edge(&edge.id) == Some(edge))
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Adjacent {
     out: Vec<EdgeRef>,

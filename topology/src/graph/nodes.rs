@@ -26,8 +26,8 @@ impl Edit<'_> {
         let no_tid = || TopologyError::NoTid(spec.owner.clone());
         let owner_tid = self.node(spec.owner)?.tid().ok_or_else(no_tid)?;
         let mut metadata = spec.full_metadata();
-        let host = &self.graph.host_tid;
-        let tid = Tid::of(host, &owner_tid, spec.key, &metadata).ok_or_else(no_tid)?;
+        let host = self.host_tid(spec.owner);
+        let tid = Tid::of(&host, &owner_tid, spec.key, &metadata).ok_or_else(no_tid)?;
         if let Some(id) = self.snapshot().by_tid(&tid).map(|node| node.id.clone()) {
             self.link_owner(spec.owner, &id)?;
             self.merge_metadata(&id, spec.metadata)?;

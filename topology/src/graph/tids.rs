@@ -20,11 +20,10 @@ impl Edit<'_> {
         } else if metadata.get("Probe").and_then(Value::as_str) == Some("fabric") {
             Some(Tid::from(id))
         } else if let Some(ownership) = self.snapshot().ownership_of(id) {
-            let owner = self.snapshot().node(&ownership.parent);
             let key = self.state.keys.get(id).map(|key| &**key);
-            owner
-                .and_then(|owner| owner.tid())
-                .and_then(|owner| Tid::of(&self.graph.host_tid, &owner, key, metadata))
+            let owner = self.snapshot().node(&ownership.parent);
+            let tid = owner.and_then(|owner| owner.tid());
+            tid.and_then(|tid| Tid::of(&self.host_tid(&ownership.parent), &tid, key, metadata))
         } else {
             let said = metadata.get("TID").and_then(Value::as_str);
             said.or(before).map(Tid::from)
@@ -33,6 +32,18 @@ impl Edit<'_> {
             Some(tid) => metadata.insert("TID".to_owned(), tid.as_str().into()),
             None => metadata.remove("TID"),
         };
+    }
+
+    /// The TID of the host that `id` is on: the one at the top of its owners, which is another one for
+    /// what another host's program tells of.
+    pub(super) fn host_tid(&self, id: &NodeId) -> Tid {
+        let mut top = self.snapshot().node(id);
+        while let Some(owner) = top.and_then(|node| self.snapshot().owner(&node.id)) {
+            top = Some(owner);
+        }
+        let host = top.filter(|node| node.node_type() == Some("host"));
+        host.and_then(|host| host.tid())
+            .unwrap_or_else(|| self.graph.host_tid.clone())
     }
 
     /// Gives a node the TID that it should have now, and all that it owns.
