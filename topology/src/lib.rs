@@ -23,6 +23,7 @@ mod event;
 mod graph;
 mod history;
 mod identity;
+pub mod ovsdb;
 mod snapshot;
 
 pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};

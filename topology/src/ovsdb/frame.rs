@@ -39,13 +39,18 @@ impl Splitter {
     /// [`OvsdbError::Protocol`] for anything that is not an object, is nested too deeply or is too long.
     pub(super) fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, OvsdbError> {
         if self.scanned == 0 {
-            let blank = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let blank = buffer
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count();
             let _blank = buffer.split_to(blank);
         }
         while let Some(&byte) = buffer.get(self.scanned) {
             if self.depth == 0 && byte != b'{' {
                 let seen = buffer[..buffer.len().min(24)].escape_ascii();
-                return Err(OvsdbError::Protocol(format!("it sent `{seen}`, not a JSON object")));
+                return Err(OvsdbError::Protocol(format!(
+                    "it sent `{seen}`, not a JSON object"
+                )));
             }
             self.scanned += 1;
             if self.step(byte)? {
@@ -131,7 +136,12 @@ mod tests {
         assert!(split(&[&[b'{'; 64]], 1000).unwrap().is_empty());
         assert!(split(&[&[b'{'; 65]], 1000).is_err());
         let long = [&b"{\""[..], &[b'x'; 200]].concat();
-        assert!(split(&[&long], 200).unwrap_err().to_string().contains("200 bytes"));
+        assert!(
+            split(&[&long], 200)
+                .unwrap_err()
+                .to_string()
+                .contains("200 bytes")
+        );
         assert!(split(&[&long], 300).unwrap().is_empty());
     }
 

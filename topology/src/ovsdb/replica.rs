@@ -34,36 +34,42 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Takes the server's changes over, and returns those that are real.
+    /// Takes the server's changes over, and adds those that are real to `changes`; also those before
+    /// an error.
     ///
     /// # Errors
     /// [`OvsdbError::Protocol`] if the server changes a row that it never told of: then this copy is
     /// of no use any more and must be replaced.
-    pub(super) fn apply(&mut self, updates: Updates, schema: &Schema) -> Result<Vec<RowChange>, OvsdbError> {
-        let mut changes = Vec::new();
+    pub(super) fn apply(
+        &mut self,
+        updates: Updates,
+        schema: &Schema,
+        changes: &mut Vec<RowChange>,
+    ) -> Result<(), OvsdbError> {
         match updates {
             Updates::Whole(tables) => each(tables, |table, uuid, update| {
-                self.put(table, uuid, update.new, &mut changes);
+                self.put(table, uuid, update.new, changes);
                 Ok(())
-            })?,
+            }),
             Updates::Differences(tables) => each(tables, |table, uuid, update| {
                 let row = match update {
                     RowUpdate2::Initial(row) | RowUpdate2::Insert(row) => Some(row),
                     RowUpdate2::Modify(difference) => {
                         let known = self.tables.get(table).and_then(|rows| rows.get(&uuid));
                         let mut row = known.map(|row| Row::clone(row)).ok_or_else(|| {
-                            OvsdbError::Protocol(format!("it changed row {uuid} of {table}, which it never sent"))
+                            OvsdbError::Protocol(format!(
+                                "it changed row {uuid} of {table}, which it never sent"
+                            ))
                         })?;
                         patch(&mut row, difference, |column| schema.shape(table, column));
                         Some(row)
                     }
                     RowUpdate2::Delete(()) => None,
                 };
-                self.put(table, uuid, row, &mut changes);
+                self.put(table, uuid, row, changes);
                 Ok(())
-            })?,
+            }),
         }
-        Ok(changes)
     }
 
     /// Takes the whole contents over, and returns how they differ from before: rows that are the same
@@ -71,13 +77,21 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Replica::apply`].
-    pub(super) fn replace(&mut self, contents: Updates, schema: &Schema) -> Result<Vec<RowChange>, OvsdbError> {
+    pub(super) fn replace(
+        &mut self,
+        contents: Updates,
+        schema: &Schema,
+    ) -> Result<Vec<RowChange>, OvsdbError> {
         let mut fresh = Self::default();
-        fresh.apply(contents, schema)?;
+        fresh.apply(contents, schema, &mut Vec::new())?;
         let mut changes = Vec::new();
         for (table, rows) in &self.tables {
             for (uuid, row) in rows {
-                if fresh.tables.get(table).is_none_or(|rows| !rows.contains_key(uuid)) {
+                if fresh
+                    .tables
+                    .get(table)
+                    .is_none_or(|rows| !rows.contains_key(uuid))
+                {
                     changes.push(RowChange {
                         table: Arc::clone(table),
                         uuid: *uuid,
@@ -197,20 +211,26 @@ mod tests {
         Updates::Differences(serde_json::from_value(json!({"Port": {uuid: update}})).unwrap())
     }
 
+    fn apply(replica: &mut Replica, update: Value) -> Vec<RowChange> {
+        let mut changes = Vec::new();
+        let applied = replica.apply(differences(update), &schema(), &mut changes);
+        applied.map(|()| changes).unwrap()
+    }
+
     fn row(replica: &Replica) -> &Row {
         &replica.tables["Port"][&Uuid::nil()]
     }
 
     #[test]
     fn differences_are_put_on_what_is_known() {
-        let (mut replica, schema) = (Replica::default(), schema());
+        let mut replica = Replica::default();
         let insert = json!({"insert": {"name": "tap0", "tag": 1, "trunks": ["set", [1, 2]],
             "external_ids": ["map", [["a", "1"], ["b", "2"], ["c", "3"]]]}});
-        let changes = replica.apply(differences(insert), &schema).unwrap();
+        let changes = apply(&mut replica, insert);
         assert!(changes[0].before.is_none());
         let modify = json!({"modify": {"tag": 7, "trunks": ["set", [2, 3]],
             "external_ids": ["map", [["a", "1"], ["b", "9"], ["d", "4"]]]}});
-        let changes = replica.apply(differences(modify), &schema).unwrap();
+        let changes = apply(&mut replica, modify);
         assert_eq!(changes[0].before.as_ref().unwrap().integer("tag"), Some(1));
         let row = row(&replica);
         assert_eq!((row.text("name"), row.integer("tag")), (Some("tap0"), Some(7)));
@@ -222,7 +242,7 @@ mod tests {
 
     #[test]
     fn sets_of_one_and_default_columns_change_too() {
-        let (mut replica, schema) = (Replica::default(), schema());
+        let mut replica = Replica::default();
         let steps = [
             (json!({"initial": {"name": "tap0"}}), vec![]),
             (json!({"modify": {"trunks": 5}}), vec![5]),
@@ -231,7 +251,7 @@ mod tests {
             (json!({"modify": {"trunks": 6}}), vec![]),
         ];
         for (update, trunks) in steps {
-            replica.apply(differences(update), &schema).unwrap();
+            apply(&mut replica, update);
             let known: Vec<_> = row(&replica)
                 .atoms("trunks")
                 .iter()
@@ -239,11 +259,10 @@ mod tests {
                 .collect();
             assert_eq!(known, trunks);
         }
-        replica.apply(differences(json!({"modify": {"tag": 4}})), &schema).unwrap();
-        let untagged = json!({"modify": {"tag": ["set", []]}});
-        replica.apply(differences(untagged), &schema).unwrap();
+        apply(&mut replica, json!({"modify": {"tag": 4}}));
+        apply(&mut replica, json!({"modify": {"tag": ["set", []]}}));
         assert_eq!(row(&replica).integer("tag"), None);
-        let changes = replica.apply(differences(json!({"delete": null})), &schema).unwrap();
+        let changes = apply(&mut replica, json!({"delete": null}));
         assert!(changes[0].after.is_none());
         assert!(replica.tables["Port"].is_empty());
     }
@@ -251,7 +270,8 @@ mod tests {
     #[test]
     fn a_change_of_an_unknown_row_is_an_error() {
         let unknown = differences(json!({"modify": {"tag": 4}}));
-        let error = Replica::default().apply(unknown, &schema()).unwrap_err();
+        let applied = Replica::default().apply(unknown, &schema(), &mut Vec::new());
+        let error = applied.unwrap_err();
         assert!(error.to_string().contains("which it never sent"), "{error}");
     }
 
@@ -272,14 +292,19 @@ mod tests {
         let names: Vec<_> = changes
             .iter()
             .map(|change| {
-                let name = |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| row.text("name").map(str::to_owned));
+                let name =
+                    |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| row.text("name").map(str::to_owned));
                 (name(&change.before), name(&change.after))
             })
             .collect();
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(
             names,
-            [(text("goes"), None), (text("changes"), text("changes")), (None, text("comes"))]
+            [
+                (text("goes"), None),
+                (text("changes"), text("changes")),
+                (None, text("comes"))
+            ]
         );
     }
 }

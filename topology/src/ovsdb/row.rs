@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn one_value_and_a_set_of_one_read_alike() {
-        let row: Row = serde_json::from_str(r#"{"a":7,"b":["set",[7,8]],"c":["set",[]],"d":"","e":"x"}"#).unwrap();
+        let row: Row =
+            serde_json::from_str(r#"{"a":7,"b":["set",[7,8]],"c":["set",[]],"d":"","e":"x"}"#).unwrap();
         assert_eq!(row.integer("a"), Some(7));
         assert_eq!(row.integer("b"), Some(7));
         assert_eq!(row.integer("c"), None);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// How a column changes, which decides how the server writes a change of it.
@@ -29,28 +29,26 @@ struct Table {
 
 #[derive(Debug, Deserialize)]
 struct Column {
-    #[serde(rename = "type")]
-    kind: Type,
+    #[serde(rename = "type", deserialize_with = "shape")]
+    shape: Shape,
 }
 
-/// `<type>` of RFC 7047 §3.2.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Type {
-    Atomic(String),
-    Composed { value: Option<Value>, max: Option<Value> },
+/// Reads `<type>` of RFC 7047 §3.2: the name of a type, or an object that says more.
+fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Shape, D::Error> {
+    let kind = Value::deserialize(deserializer)?;
+    Ok(if !kind["value"].is_null() {
+        Shape::Map
+    } else if kind["max"].is_null() || kind["max"] == 1 {
+        Shape::Single
+    } else {
+        Shape::Set
+    })
 }
 
 impl Schema {
     /// How a column changes; `None` if there is no such column.
     pub(super) fn shape(&self, table: &str, column: &str) -> Option<Shape> {
-        Some(match &self.tables.get(table)?.columns.get(column)?.kind {
-            Type::Atomic(_) => Shape::Single,
-            Type::Composed { value: Some(_), .. } => Shape::Map,
-            Type::Composed { max: None, .. } => Shape::Single,
-            Type::Composed { max: Some(max), .. } if *max == 1 => Shape::Single,
-            Type::Composed { .. } => Shape::Set,
-        })
+        Some(self.tables.get(table)?.columns.get(column)?.shape)
     }
 }
 

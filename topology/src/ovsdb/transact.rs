@@ -314,7 +314,9 @@ pub(super) struct Answer {
 
 impl From<Answer> for OperationResult {
     fn from(answer: Answer) -> Self {
-        let Answer { uuid, count, rows, .. } = answer;
+        let Answer {
+            uuid, count, rows, ..
+        } = answer;
         uuid.and_then(|uuid| uuid.as_uuid())
             .map(Self::Inserted)
             .or(count.map(Self::Count))
@@ -339,8 +341,15 @@ mod tests {
                 [Condition::row(uuid)],
                 [Mutation::insert("mirrors", Atom::named("mirror"))],
             )
-            .update("Port", [Condition::equal("name", "tap0")], Row::new().with("tag", 7))
-            .delete("Mirror", [Condition::includes("external_ids", Datum::map([("a", "b")]))])
+            .update(
+                "Port",
+                [Condition::equal("name", "tap0")],
+                Row::new().with("tag", 7),
+            )
+            .delete(
+                "Mirror",
+                [Condition::includes("external_ids", Datum::map([("a", "b")]))],
+            )
             .wait(
                 "Bridge",
                 [],
@@ -392,13 +401,22 @@ mod tests {
 
     #[test]
     fn errors_name_the_operation_or_the_commit() {
-        let error = answered(2, json!([{}, {"error": "constraint violation", "details": "7 is odd"}]));
+        let error = answered(
+            2,
+            json!([{}, {"error": "constraint violation", "details": "7 is odd"}]),
+        );
         assert_eq!(
             error.unwrap_err().to_string(),
             "OVSDB refused the transaction at operation 1: constraint violation (7 is odd)"
         );
         let error = answered(3, json!([{}, {"error": "timed out"}, null])).unwrap_err();
-        assert!(matches!(error, OvsdbError::Transaction { operation: Some(1), .. }));
+        assert!(matches!(
+            error,
+            OvsdbError::Transaction {
+                operation: Some(1),
+                ..
+            }
+        ));
         let error = answered(1, json!([{}, {"error": "referential integrity violation"}])).unwrap_err();
         assert!(matches!(error, OvsdbError::Transaction { operation: None, .. }));
         let error = answered(2, json!([{}])).unwrap_err();

@@ -53,7 +53,9 @@ mod tests {
         .unwrap();
         let port = &tables["Port"];
         assert!(matches!(port[&Uuid::nil()], RowUpdate2::Delete(())));
-        assert!(matches!(&port[&Uuid::from_u128(1)], RowUpdate2::Modify(row) if row.integer("tag") == Some(7)));
+        assert!(
+            matches!(&port[&Uuid::from_u128(1)], RowUpdate2::Modify(row) if row.integer("tag") == Some(7))
+        );
         assert!(serde_json::from_str::<RowUpdate2>(r#"{"replace":{}}"#).is_err());
     }
 }

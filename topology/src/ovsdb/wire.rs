@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ pub(super) enum Message {
     /// The answer to our request of this number.
     Answer { id: u64, body: Bytes },
     /// A request of the server's, that we answer.
-    Request { id: Value, method: Box<str>, body: Bytes },
+    Request {
+        id: Value,
+        method: Box<str>,
+        params: Value,
+    },
     /// Something that needs no answer.
     Notification(Notification),
 }
@@ -36,7 +40,7 @@ impl Notification {
     /// # Errors
     /// [`OvsdbError::Protocol`].
     pub(super) fn params<T: DeserializeOwned>(&self) -> Result<T, OvsdbError> {
-        params(&self.method, &self.body)
+        Ok(parse::<Params<T>>(&self.method, &self.body)?.params)
     }
 }
 
@@ -71,10 +75,14 @@ pub(super) fn read(body: Bytes) -> Result<Message, OvsdbError> {
     let (id, method) = (head.id, head.method.map(|method| Box::from(&*method)));
     match (method, id) {
         (Some(method), Value::Null) => Ok(Message::Notification(Notification { method, body })),
-        (Some(method), id) => Ok(Message::Request { id, method, body }),
+        (Some(method), id) => {
+            let Params { params } = parse(&method, &body)?;
+            Ok(Message::Request { id, method, params })
+        }
         (None, id) => {
             let number = id.as_u64();
-            let number = number.ok_or_else(|| OvsdbError::Protocol(format!("it answered request {id}, which is none")));
+            let number = number
+                .ok_or_else(|| OvsdbError::Protocol(format!("it answered request {id}, which is none")));
             Ok(Message::Answer { id: number?, body })
         }
     }
@@ -105,22 +113,9 @@ fn refusal(error: &Value) -> String {
     }
 }
 
-/// # Errors
-/// [`OvsdbError::Protocol`].
-pub(super) fn params<T: DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, OvsdbError> {
-    Ok(parse::<Params<T>>(method, body)?.params)
-}
-
 fn parse<'a, T: Deserialize<'a>>(what: &str, body: &'a [u8]) -> Result<T, OvsdbError> {
-    serde_json::from_slice(body).map_err(|error| OvsdbError::Protocol(format!("{what} cannot be read: {error}")))
-}
-
-/// Checks that a body is JSON at all, for answers whose contents nobody wants.
-///
-/// # Errors
-/// [`OvsdbError::Protocol`].
-pub(super) fn check(body: &[u8]) -> Result<(), OvsdbError> {
-    parse::<IgnoredAny>("an answer", body).map(drop)
+    serde_json::from_slice(body)
+        .map_err(|error| OvsdbError::Protocol(format!("{what} cannot be read: {error}")))
 }
 
 /// Writes a request.
@@ -135,7 +130,8 @@ pub(super) fn request(id: u64, method: &str, params: &impl Serialize) -> Result<
         params: &'a P,
     }
     let request = Request { id, method, params };
-    serde_json::to_vec(&request).map_err(|error| OvsdbError::Protocol(format!("`{method}` cannot be written: {error}")))
+    serde_json::to_vec(&request)
+        .map_err(|error| OvsdbError::Protocol(format!("`{method}` cannot be written: {error}")))
 }
 
 /// Writes the answer to a request of the server's.
@@ -168,7 +164,10 @@ mod tests {
         let Message::Notification(update) = update else {
             panic!("{update:?}")
         };
-        assert_eq!(update.params::<(String, Value)>().unwrap(), ("m".to_owned(), json!({})));
+        assert_eq!(
+            update.params::<(String, Value)>().unwrap(),
+            ("m".to_owned(), json!({}))
+        );
     }
 
     #[test]
@@ -187,14 +186,21 @@ mod tests {
                 "what answers is no OVSDB server: monitor cannot be read",
             ),
         ] {
-            let error = result::<String>("monitor", body.as_bytes()).unwrap_err().to_string();
+            let error = result::<String>("monitor", body.as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(error.starts_with(text), "{error}");
         }
     }
 
     #[test]
     fn what_is_no_message_is_an_error() {
-        for text in [r#"{"id":"x","result":1}"#, r#"{"id":}"#, "{}", r#"{"method":7,"id":null}"#] {
+        for text in [
+            r#"{"id":"x","result":1}"#,
+            r#"{"id":}"#,
+            "{}",
+            r#"{"method":7,"id":null}"#,
+        ] {
             assert!(message(text).is_err(), "{text}");
         }
     }
