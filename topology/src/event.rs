@@ -69,6 +69,8 @@ pub struct Lagged {
 pub struct Subscription {
     receiver: broadcast::Receiver<Arc<Event>>,
     bell: Arc<Bell>,
+    /// How often it was woken from outside.
+    woken: u64,
 }
 
 impl Subscription {
@@ -96,7 +98,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next event, on a thread of its own, for `timeout` at most.
+    /// Waits for the next event, on a thread of its own, for `timeout` at most: less if a [`Waker`] has
+    /// rung since the last call.
     ///
     /// # Errors
     /// [`Lagged`].
@@ -108,11 +111,33 @@ impl Subscription {
                 return Ok(Some(event));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || rung.woken != self.woken {
+                self.woken = rung.woken;
                 return Ok(None);
             }
             self.bell.wait(rung, left);
         }
+    }
+
+    /// What wakes [`Subscription::next_within`] from outside.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Waker {
+            bell: Arc::clone(&self.bell),
+        }
+    }
+}
+
+/// Wakes every thread that waits for an event of one graph, so that it looks around: to stop, say.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    bell: Arc<Bell>,
+}
+
+impl Waker {
+    /// Makes each [`Subscription::next_within`] return, once.
+    pub fn wake(&self) {
+        self.bell.ring(|rung| rung.woken += 1);
     }
 }
 
@@ -138,36 +163,44 @@ impl Publisher {
             // Without a subscriber it goes nowhere, and that is right.
             let _unheard = self.sender.send(Arc::new(event));
         }
-        self.bell.ring();
+        self.bell.ring(|rung| rung.published += 1);
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
         Subscription {
             receiver: self.sender.subscribe(),
+            woken: self.bell.count().woken,
             bell: Arc::clone(&self.bell),
         }
     }
 }
 
-/// Counts how often events were published.
+/// Where threads wait.
 #[derive(Debug, Default)]
 struct Bell {
-    rung: Mutex<u64>,
+    rung: Mutex<Rung>,
     changed: Condvar,
 }
 
+/// How often a bell has rung, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rung {
+    published: u64,
+    woken: u64,
+}
+
 impl Bell {
-    fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    fn ring(&self, count: impl FnOnce(&mut Rung)) {
+        count(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
-    fn count(&self) -> u64 {
+    fn count(&self) -> Rung {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until it has rung since it was at `before`.
-    fn wait(&self, before: u64, timeout: Duration) {
+    fn wait(&self, before: Rung, timeout: Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self
             .changed

@@ -29,8 +29,14 @@ pub enum HistoryError {
     /// Nothing keeps the graph's history.
     #[error("the topology's history is not kept here, ask without At or Context")]
     NotKept,
+    /// More elements than an answer may hold.
+    #[error("more than {max} nodes and edges were there in that time, ask for a shorter one")]
+    TooMuch {
+        /// How many it may hold.
+        max: usize,
+    },
     /// The store could not answer.
-    #[error("failed to read the topology's history")]
+    #[error("failed to read the topology's history: {0}")]
     Store(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -41,7 +47,7 @@ pub trait History: Send + Sync {
     /// as long as the disk takes.
     ///
     /// # Errors
-    /// [`HistoryError::Store`].
+    /// [`HistoryError::TooMuch`], [`HistoryError::Store`].
     fn slice(&self, slice: Slice) -> Result<Snapshot, HistoryError>;
 }
 

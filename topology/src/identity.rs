@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use crate::element::Metadata;
 
+/// UUIDv5 in the OID namespace, as Skydive's library makes it: with 01 for the two bits of the variant,
+/// which RFC 9562 §4.1 wants to be 10. So flows that Skydive has kept point at the same nodes.
 fn uuid5(parts: &[&str]) -> Arc<str> {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.concat().as_bytes())
-        .to_string()
-        .into()
+    let mut bytes = Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.concat().as_bytes()).into_bytes();
+    bytes[8] = bytes[8] & 0x3f | 0x40;
+    Uuid::from_bytes(bytes).to_string().into()
 }
 
 macro_rules! identity {
@@ -108,6 +110,11 @@ impl From<&NodeId> for Tid {
 }
 
 impl NodeId {
+    /// The ID of what is known by `parts`, with nothing between them.
+    pub(crate) fn of(parts: &[&str]) -> Self {
+        Self(uuid5(parts))
+    }
+
     /// An ID that nothing else has: UUIDv4.
     pub(crate) fn random() -> Self {
         Self(Uuid::new_v4().to_string().into())
@@ -133,10 +140,20 @@ mod tests {
 
     #[test]
     fn tids_follow_skydives_recipe() {
-        // python3: uuid.uuid5(uuid.NAMESPACE_OID, "compute-1"), then + "10.0.0.11" + "sflowagent"
+        // python3: uuid.uuid5(uuid.NAMESPACE_OID, "compute-1"), with the 17th digit's upper bits made 01;
+        // then str of that + "10.0.0.11" + "sflowagent"
         let host = Tid::host("compute-1");
-        assert_eq!(host.as_str(), "0689e113-1b57-5949-9c58-8a46197ca490");
+        assert_eq!(host.as_str(), "0689e113-1b57-5949-5c58-8a46197ca490");
         let agent = Tid::owned(&host, "10.0.0.11", "sflowagent");
-        assert_eq!(agent.as_str(), "81250cfa-0f02-531a-bc34-b71a67a4e109");
+        assert_eq!(agent.as_str(), "e1053fb6-3aa4-5128-7797-c6ab7b9db8d2");
+    }
+
+    #[test]
+    fn ids_are_those_that_skydive_gave() {
+        // From the sample graph that Skydive's own web page ships with.
+        let tor = NodeId::of(&["fabric", "TOR"]);
+        assert_eq!(tor.as_str(), "a5182659-131c-596b-5ef0-72e175ae886d");
+        let port = NodeId::of(&["fabric", "TOR_PORT_1"]);
+        assert_eq!(port.as_str(), "991bc1c4-0ddc-5793-7832-3d3b82ce2064");
     }
 }

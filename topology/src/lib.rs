@@ -28,7 +28,7 @@ mod snapshot;
 
 pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};
 pub use error::TopologyError;
-pub use event::{Change, Event, Lagged, Subscription};
+pub use event::{Change, Event, Lagged, Subscription, Waker};
 pub use graph::{DEFAULT_MAX_NODES, Edit, Graph, NewEdge, NewNode, NodeSpec};
 pub use history::{History, HistoryError, Slice, Topology};
 pub use identity::{EdgeId, NodeId, Tid};

@@ -266,6 +266,22 @@ fn a_thread_is_woken_by_a_change() {
 }
 
 #[test]
+fn a_thread_is_woken_from_outside_once() {
+    let graph = Arc::new(Graph::new("h"));
+    let (_, mut events) = graph.subscribe();
+    let waker = events.waker();
+    let waiting = std::thread::spawn(move || {
+        let woken = events.next_within(Duration::from_secs(60));
+        (woken, events.next_within(Duration::from_millis(1)), events)
+    });
+    waker.wake();
+    let (woken, after, mut events) = waiting.join().unwrap();
+    assert_eq!((woken, after), (Ok(None), Ok(None)));
+    agent(&graph);
+    assert_eq!(told(&mut events), ["+10.0.0.11", "+ownership"]);
+}
+
+#[test]
 fn a_panic_keeps_events_and_graph_alike() {
     let graph = Graph::new("h");
     let (_, mut events) = graph.subscribe();
