@@ -2,20 +2,47 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use flowtap_flow::flow::{Flow, FlowId, FlowMetric};
 use flowtap_flow::packet::RawPacket;
+use flowtap_topology::{Edge, Node, NodeId};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use crate::error::{ErrorKind, QueryError};
+use crate::graph::{NextHop, dot};
 
 /// What a query gives. Serialized, it is Skydive's JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
+    /// A graph, both lists oldest first: `[{"Nodes": [node, …], "Edges": [edge, …]}]`.
+    Graph {
+        /// Its nodes.
+        nodes: Vec<Arc<Node>>,
+        /// Its edges, both ends of which are among the nodes.
+        edges: Vec<Arc<Edge>>,
+    },
+    /// Nodes: `[node, …]`.
+    Nodes(Vec<Arc<Node>>),
+    /// Edges: `[edge, …]`.
+    Edges(Vec<Arc<Edge>>),
+    /// Paths: `[[node, …], …]`.
+    Paths(Vec<Vec<Arc<Node>>>),
+    /// The next hop of each node that has one: `[{"<node id>": {Priority, IP, MAC, IfIndex}, …}]`, `[]`
+    /// if none.
+    NextHops(Vec<(NodeId, NextHop)>),
+    /// The sockets of each node or flow: `[{"<id>": [socket, …], …}]`, `[]` if none.
+    Sockets(Vec<(String, Vec<Json>)>),
+    /// The metrics of each node: `[{"<node id>": [metric, …], …}]`, `[]` if none.
+    NodeMetrics(Vec<(NodeId, Vec<Json>)>),
+    /// Metrics of all nodes by slices of time: `[{"Aggregated": [metric, …]}]`.
+    NodeAggregated(Vec<Json>),
+    /// The sum of metrics of nodes: a metric, `null` if there was none.
+    NodeMetric(Option<Json>),
     /// Flows: `[flow, …]`.
     Flows(Vec<Flow>),
     /// Raw packets of each flow, oldest first: `[{"<uuid>": [packet, …], …}]`, `[]` if none.
@@ -30,6 +57,8 @@ pub enum Answer {
     Values(Vec<Json>),
     /// A count or a sum: a number.
     Number(i64),
+    /// A sum with fractions: a number.
+    Decimal(f64),
     /// The sum of metrics: a metric, `null` if there was none.
     Metric(Option<FlowMetric>),
 }
@@ -68,21 +97,36 @@ impl Answer {
         Some(packets.into_iter().map(|(_, packet)| packet).collect())
     }
 
-    /// The graph in Graphviz's language.
+    /// The graph in Graphviz's language, as Skydive writes it.
     ///
     /// # Errors
     /// [`ErrorKind::Format`] for an answer that is no graph.
     pub fn to_dot(&self) -> Result<String, QueryError> {
-        Err(QueryError::new(
-            ErrorKind::Format,
-            "Only graph can be outputted as dot",
-        ))
+        match self {
+            Self::Graph { nodes, edges } => Ok(dot(nodes, edges)),
+            _ => Err(QueryError::new(
+                ErrorKind::Format,
+                "Only graph can be outputted as dot",
+            )),
+        }
     }
 }
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Graph { nodes, edges } => [Elements { nodes, edges }].serialize(serializer),
+            Self::Nodes(nodes) => nodes.serialize(serializer),
+            Self::Edges(edges) => edges.serialize(serializer),
+            Self::Paths(paths) => paths.serialize(serializer),
+            Self::NextHops(hops) => one_map(serializer, hops, |hop| hop),
+            Self::Sockets(sockets) => one_map(serializer, sockets, |sockets| sockets),
+            Self::NodeMetrics(metrics) => one_map(serializer, metrics, |metrics| metrics),
+            Self::NodeAggregated(metrics) => {
+                one_map(serializer, &[("Aggregated", metrics)], |metrics| *metrics)
+            }
+            Self::NodeMetric(metric) => metric.serialize(serializer),
+            Self::Decimal(number) => number.serialize(serializer),
             Self::Flows(flows) => flows.serialize(serializer),
             Self::Values(values) => values.serialize(serializer),
             Self::Number(number) => number.serialize(serializer),
@@ -93,6 +137,13 @@ impl Serialize for Answer {
             Self::Aggregated(metrics) => one_map(serializer, &[("Aggregated", metrics)], |metrics| *metrics),
         }
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Elements<'a> {
+    nodes: &'a [Arc<Node>],
+    edges: &'a [Arc<Edge>],
 }
 
 /// `[{"key": value, …}]`, or `[]` without entries.

@@ -1,5 +1,7 @@
 //! The arguments of each step: how many, of which type, and what they mean.
 
+use std::net::IpAddr;
+
 use flowtap_flow::filter::{FlowField, FlowFilter, Value};
 
 use crate::condition::Condition;
@@ -36,16 +38,17 @@ pub(crate) fn check(step: &Step) -> Result<(), QueryError> {
         | S::Nodes
         | S::Hops
         | S::CaptureNode => conditions(step).map(drop),
-        S::HasKey | S::HasNot | S::Values | S::As | S::Bpf | S::NextHop => text(step).map(drop),
+        S::HasKey | S::HasNot | S::Values | S::As | S::Bpf => text(step).map(drop),
+        S::NextHop => address(step).map(drop),
         S::Dedup => dedup(step).map(drop),
         S::Sort => sort(step).map(drop),
         S::Limit | S::Range => range(step).map(drop),
         S::Sum | S::Metrics | S::Group => optional_text(step).map(drop),
         S::ValueMap | S::Select => texts(step).and_then(|keys| at_least_one(step, &keys)),
-        S::ShortestPathTo => shortest_path_to(step),
+        S::ShortestPathTo => shortest_path_to(step).map(drop),
         S::Aggregates => aggregates(step).map(drop),
         S::MoreThan => more_than(step).map(drop),
-        S::Ascendants | S::Descendants | S::Neighbors => depth(step),
+        S::Ascendants | S::Descendants | S::Neighbors => spread(step).map(drop),
         S::Workflow => workflow(step),
     }
 }
@@ -101,7 +104,7 @@ pub(crate) fn conditions(step: &Step) -> Result<Vec<(String, Condition)>, QueryE
     }
 }
 
-fn pairs(arguments: &[Argument]) -> Result<Vec<(String, Condition)>, QueryError> {
+pub(crate) fn pairs(arguments: &[Argument]) -> Result<Vec<(String, Condition)>, QueryError> {
     let (pairs, rest) = arguments.as_chunks::<2>();
     if let [alone] = rest {
         let message = format!("slice must be defined by pair k,v: {alone} has no value");
@@ -160,7 +163,7 @@ fn not_text(step: &Step, argument: &Argument) -> QueryError {
     )
 }
 
-fn texts(step: &Step) -> Result<Vec<String>, QueryError> {
+pub(crate) fn texts(step: &Step) -> Result<Vec<String>, QueryError> {
     step.arguments
         .iter()
         .map(|a| as_text(a).map(str::to_owned).ok_or_else(|| not_text(step, a)))
@@ -299,32 +302,51 @@ pub(crate) fn more_than(step: &Step) -> Result<u64, QueryError> {
     }
 }
 
-fn shortest_path_to(step: &Step) -> Result<(), QueryError> {
-    if !(1..=2).contains(&step.arguments.len()) {
-        let message = "ShortestPathTo predicate accepts only 1 or 2 parameters";
-        return Err(QueryError::at(step.column, message));
+/// What `ShortestPathTo` looks for, and which edges it may take: pairs of a key and what is asked of it.
+pub(crate) fn shortest_path_to(step: &Step) -> Result<(&[Argument], &[Argument]), QueryError> {
+    let metadata = |argument: &Argument| match &argument.value {
+        ArgumentValue::Predicate(PredicateName::Metadata, inner) => pairs(inner).map(drop),
+        _ => Err(QueryError::at(
+            argument.column,
+            format!("expected Metadata(k, v), got: {argument}"),
+        )),
+    };
+    step.arguments.iter().try_for_each(metadata)?;
+    match step.arguments.as_slice() {
+        [target] => Ok((of_metadata(target), &[])),
+        [target, through] => Ok((of_metadata(target), of_metadata(through))),
+        _ => {
+            let message = "ShortestPathTo predicate accepts only 1 or 2 parameters";
+            Err(QueryError::at(step.column, message))
+        }
     }
-    step.arguments
-        .iter()
-        .try_for_each(|argument| match &argument.value {
-            ArgumentValue::Predicate(PredicateName::Metadata, metadata) => pairs(metadata).map(drop),
-            _ => Err(QueryError::at(
-                argument.column,
-                format!("expected Metadata(k, v), got: {argument}"),
-            )),
-        })
 }
 
-/// `Neighbors('RelationType', 'layer2', 3)`: pairs, then a depth.
-fn depth(step: &Step) -> Result<(), QueryError> {
+fn of_metadata(argument: &Argument) -> &[Argument] {
+    match &argument.value {
+        ArgumentValue::Predicate(_, inner) => inner,
+        _ => &[],
+    }
+}
+
+/// `Neighbors('RelationType', 'layer2', 3)`: pairs of which an edge must meet one, then a depth.
+pub(crate) fn spread(step: &Step) -> Result<(&[Argument], Option<u64>), QueryError> {
     let (pairs_of, depth) = match step.arguments.split_last() {
-        Some((last, before)) if step.arguments.len() % 2 == 1 => (before, Some(last)),
+        Some((last, before)) if step.arguments.len() % 2 == 1 => (before, Some(count(step, last)?)),
         _ => (step.arguments.as_slice(), None),
     };
-    if let Some(depth) = depth {
-        count(step, depth)?;
-    }
-    pairs(pairs_of).map(drop)
+    pairs(pairs_of)?;
+    Ok((pairs_of, depth))
+}
+
+/// The address of `NextHop`.
+pub(crate) fn address(step: &Step) -> Result<IpAddr, QueryError> {
+    let text = text(step)?;
+    text.parse().map_err(|_| {
+        let column = step.arguments.first().map_or(step.column, |a| a.column);
+        let message = format!("NextHop parameter have to be a valid IP address, got: {text}");
+        QueryError::at(column, message)
+    })
 }
 
 fn workflow(step: &Step) -> Result<(), QueryError> {
@@ -352,7 +374,7 @@ pub(crate) fn flow_filter(step: &Step) -> Result<FlowFilter, QueryError> {
     })
 }
 
-fn as_text(argument: &Argument) -> Option<&str> {
+pub(crate) fn as_text(argument: &Argument) -> Option<&str> {
     match &argument.value {
         ArgumentValue::Literal(Value::Text(text)) => Some(text),
         _ => None,

@@ -10,8 +10,7 @@ use crate::kind::Kind;
 use crate::syntax::ast::{ArgumentValue, Query, Step, StepName};
 use crate::syntax::{parse_chain, parse_query};
 
-/// Parses and type-checks `text`: a [`Query`] that comes out is well formed, though this host may
-/// not be able to answer it.
+/// Parses and type-checks `text`: a [`Query`] that comes out is well formed.
 ///
 /// Never panics, and reads at most 64 KiB of text, 256 steps, and predicates nested 8 deep.
 ///
@@ -36,29 +35,6 @@ impl Query {
             Ok(output)
         })
     }
-
-    /// Says whether this host can answer it at all.
-    pub(crate) fn check_available(&self) -> Result<(), QueryError> {
-        let mut kind = Kind::Graph;
-        for step in &self.steps {
-            let output = kind.after(step.name).ok_or_else(|| not_available(step, kind))?;
-            if let Some(needs) = output.needs() {
-                return Err(not_yet(step.column, &format!("step {}", step.name), needs, kind));
-            }
-            kind = output;
-        }
-        if kind == Kind::Graph {
-            return Err(not_yet(1, "the graph", "the topology", kind));
-        }
-        Ok(())
-    }
-}
-
-fn not_yet(column: usize, what: &str, needs: &str, on: Kind) -> QueryError {
-    let steps = on.steps();
-    let message =
-        format!("{what} is not available on this host yet: it needs {needs}; available on {on}: {steps}");
-    QueryError::at(column, message)
 }
 
 fn not_available(step: &Step, input: Kind) -> QueryError {

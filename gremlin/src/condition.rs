@@ -19,6 +19,16 @@ impl Condition {
         Predicate::Exists.into()
     }
 
+    /// The field is not there.
+    pub(crate) fn absent() -> Self {
+        Predicate::Absent.into()
+    }
+
+    /// What it is made of.
+    pub(crate) fn any_of(&self) -> &[Predicate] {
+        &self.any_of
+    }
+
     /// Reads a value (equal to it) or a predicate.
     pub(crate) fn of(argument: &Argument) -> Result<Self, QueryError> {
         match &argument.value {

@@ -1,6 +1,7 @@
 //! Why a query has no answer.
 
 use flowtap_flow::query::ReadError;
+use flowtap_topology::HistoryError;
 
 /// What kind of failure it is, for callers that pick a status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +47,17 @@ impl QueryError {
             column: None,
             message: message.into(),
         }
+    }
+}
+
+impl From<HistoryError> for QueryError {
+    fn from(error: HistoryError) -> Self {
+        let kind = match &error {
+            HistoryError::NotKept => ErrorKind::Query,
+            HistoryError::TooMuch { .. } => ErrorKind::TooLarge,
+            HistoryError::Store(_) => ErrorKind::Store,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

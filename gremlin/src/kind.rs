@@ -69,7 +69,7 @@ impl Kind {
             (Self::Nodes | Self::Edges, S::HasKey | S::HasNot)
             | (Self::Nodes | Self::Edges | Self::Flows | Self::Sockets, S::HasEither)
             | (Self::Nodes | Self::Edges | Self::Flows | Self::Sockets | Self::Values, S::Has)
-            | (Self::Nodes | Self::Edges | Self::Paths | Self::Flows | Self::Values, S::Dedup)
+            | (Self::Nodes | Self::Edges | Self::Flows | Self::Values, S::Dedup)
             | (Self::Nodes | Self::Edges | Self::Flows | Self::Values, S::Limit | S::Range)
             | (Self::Nodes | Self::Flows, S::Sort)
             | (Self::Nodes, S::As | S::Select | S::Ascendants | S::Descendants | S::Neighbors) => self,
@@ -81,7 +81,8 @@ impl Kind {
             | (Self::Nodes | Self::Flows | Self::Metrics, S::Keys) => Self::Values,
 
             (Self::Nodes, S::OutE | S::InE | S::BothE) => Self::Edges,
-            (Self::Nodes | Self::Flows, S::Out | S::In | S::Both)
+            (Self::Paths, S::Dedup)
+            | (Self::Nodes | Self::Flows, S::Out | S::In | S::Both)
             | (Self::Edges, S::OutV | S::InV | S::BothV)
             | (Self::Flows, S::Nodes | S::Hops | S::CaptureNode) => Self::Nodes,
             (Self::Nodes, S::ShortestPathTo) => Self::Paths,
@@ -95,44 +96,20 @@ impl Kind {
         })
     }
 
-    /// What answering with this kind needs that this host does not have yet.
-    #[must_use]
-    pub fn needs(self) -> Option<&'static str> {
-        match self {
-            Self::Nodes | Self::Edges | Self::Paths | Self::Sockets | Self::NextHops => Some("the topology"),
-            Self::Result => Some("workflows"),
-            Self::Graph
-            | Self::Flows
-            | Self::RawPackets
-            | Self::Metrics
-            | Self::Groups
-            | Self::Values
-            | Self::Number => None,
-        }
-    }
-
-    /// The steps that take it, as a list for the user; those that this host can answer, unless it
-    /// can answer none.
+    /// The steps that take it, as a list for the user.
     pub(crate) fn steps(self) -> String {
-        let answered = |step: &StepName| self.after(*step).is_some_and(|kind| kind.needs().is_none());
-        let taken = |step: &StepName| self.after(*step).is_some();
-        let list = |wanted: &dyn Fn(&StepName) -> bool| {
-            let steps: Vec<&str> = StepName::ALL
-                .iter()
-                .filter(|step| wanted(step))
-                .flat_map(|step| step.spellings())
-                .copied()
-                .collect();
-            if steps.is_empty() {
-                "no step".to_owned()
-            } else {
-                steps.join(", ")
-            }
-        };
-        if self.needs().is_none() {
-            list(&answered)
+        // `Workflow` is read, so that it can be refused in words; it is nothing to offer.
+        let taken = |step: &StepName| self.after(*step).is_some_and(|kind| kind != Self::Result);
+        let steps: Vec<&str> = StepName::ALL
+            .iter()
+            .filter(|step| taken(step))
+            .flat_map(|step| step.spellings())
+            .copied()
+            .collect();
+        if steps.is_empty() {
+            "no step".to_owned()
         } else {
-            list(&taken)
+            steps.join(", ")
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Skydive's query language: text to plan to answer.
 //!
 //! [`parse`] reads the whole dialect and type-checks it; an [`Engine`] plans a query and runs it
-//! over anything that is a [`FlowReader`](flowtap_flow::query::FlowReader). How flows are stored,
-//! who asks, and what the time is, this crate refuses to know.
+//! over a [`Topology`](flowtap_topology::Topology) and anything that is a
+//! [`FlowReader`](flowtap_flow::query::FlowReader). A [`NodeExpression`] is a query that names nodes of
+//! the graph alone, read once and asked many times. How graph and flows are stored, who asks, and what
+//! the time is, this crate refuses to know.
 //!
 //! Where it says more than Skydive does: a key alone in `Has` works on flows too; `Sort(DESC)`,
 //! `Outside`, negative numbers, RFC 3339 times and durations in days (`'-7d'`) are read; lists of
@@ -28,13 +30,18 @@ mod check;
 mod condition;
 mod error;
 mod exec;
+mod graph;
 mod kind;
+mod limits;
+mod sort_key;
 mod syntax;
 mod time;
 
 pub use answer::{Answer, NOT_PACKETS};
 pub use check::{parse, parse_flow_filter};
 pub use error::{ErrorKind, QueryError};
-pub use exec::{Engine, EngineOptions, Limits};
+pub use exec::{Engine, EngineOptions};
+pub use graph::{ConditionCount, Explanation, NextHop, NodeExpression, StepCount, select_nodes};
 pub use kind::Kind;
+pub use limits::Limits;
 pub use syntax::ast;

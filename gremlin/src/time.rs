@@ -5,6 +5,7 @@ use std::time::Duration;
 use flowtap_flow::filter::Value;
 use flowtap_flow::query::TimeRange;
 use flowtap_flow::timestamp::Timestamp;
+use flowtap_topology::Slice;
 
 use crate::error::QueryError;
 use crate::syntax::ast::{Argument, ArgumentValue, Step, Word};
@@ -113,6 +114,14 @@ impl Window {
         TimeRange {
             from: Timestamp::from_millis(from_ms),
             to: self.end(),
+        }
+    }
+
+    /// Which graph it shows: what was there at some time within it.
+    pub(crate) fn slice(self) -> Slice {
+        Slice {
+            from: self.from_ms,
+            to: self.to_ms,
         }
     }
 

@@ -12,6 +12,7 @@ use flowtap_flow::query::{Cancel, FlowUpdate, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Answer, Engine, EngineOptions};
+use flowtap_topology::{Graph, Topology};
 use support::TinyCompiler;
 
 /// Pings between two ports of an Open vSwitch bridge.
@@ -50,7 +51,12 @@ fn replayed() -> (Engine, Vec<Seen>) {
     assert_eq!(parser.finish().cut_bytes, 0, "the recording is whole");
     sink.flush();
     (
-        Engine::new(table, Arc::new(TinyCompiler), EngineOptions::default()),
+        Engine::new(
+            table,
+            Topology::new(Arc::new(Graph::new("compute-1")), None),
+            Arc::new(TinyCompiler),
+            EngineOptions::default(),
+        ),
         seen,
     )
 }

@@ -16,6 +16,7 @@ use flowtap_flow::timestamp::Timestamp;
 use flowtap_flow::union::Union;
 use flowtap_gremlin::{Engine, EngineOptions};
 use flowtap_storage::{StoreWriter, WriterOptions};
+use flowtap_topology::Topology;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,7 @@ impl Running {
             http,
             sflow,
             pcap_socket,
+            graph,
             data_dir: _,
         } = opened;
         let writer = StoreWriter::start(Arc::new(store), WriterOptions::default())
@@ -88,6 +90,7 @@ impl Running {
         let flows: Arc<dyn FlowReader> = Arc::new(Union::new(live, stored));
         let engine = Engine::new(
             Arc::clone(&flows),
+            Topology::new(graph, None),
             Arc::new(LibpcapCompiler),
             engine_options(&config),
         );

@@ -21,6 +21,7 @@ use flowtap_flow::query::{
 use flowtap_flow::table::TableStats;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Engine, EngineOptions};
+use flowtap_topology::{Graph, Topology};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -224,6 +225,7 @@ pub(crate) fn services(reader: impl FlowReader + 'static) -> Services {
         }),
         queries: Arc::new(Engine::new(
             reader.clone(),
+            Topology::new(Arc::new(Graph::new("compute-1")), None),
             Arc::new(NoCompiler),
             EngineOptions::default(),
         )),

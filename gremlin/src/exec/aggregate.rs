@@ -3,16 +3,21 @@
 use flowtap_flow::flow::FlowMetric;
 use flowtap_flow::timestamp::Timestamp;
 
+use crate::arguments;
+use crate::error::QueryError;
+use crate::syntax::ast::Step;
+use crate::time::Window;
+
 /// Slices of one answer; Skydive's number.
 const MAX_SLICES: i64 = 10_000;
 
 /// More than [`MAX_SLICES`] would be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooManySlices;
+struct TooManySlices;
 
 /// A stretch of time cut into slices of one length, of which the last may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Grid {
+struct Grid {
     from_ms: i64,
     to_ms: i64,
     slice_ms: i64,
@@ -20,7 +25,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Cuts `from_ms..=to_ms` every `seconds` from its beginning.
-    pub(super) fn new(from_ms: i64, to_ms: i64, seconds: i64) -> Result<Self, TooManySlices> {
+    fn new(from_ms: i64, to_ms: i64, seconds: i64) -> Result<Self, TooManySlices> {
         let slice_ms = seconds.saturating_mul(1000).max(1);
         let grid = Self {
             from_ms,
@@ -35,9 +40,9 @@ impl Grid {
     }
 
     /// The grid over all of `metrics`, `None` if there are none.
-    pub(super) fn over(metrics: &[FlowMetric], seconds: i64) -> Option<Result<Self, TooManySlices>> {
-        let from_ms = metrics.iter().map(|m| m.start.millis()).min()?;
-        let to_ms = metrics.iter().map(|m| m.last.millis()).max()?;
+    fn over<M: Metric>(metrics: &[M], seconds: i64) -> Option<Result<Self, TooManySlices>> {
+        let from_ms = metrics.iter().map(|m| m.span_ms().0).min()?;
+        let to_ms = metrics.iter().map(|m| m.span_ms().1).max()?;
         Some(Self::new(from_ms, to_ms, seconds))
     }
 
@@ -59,31 +64,73 @@ impl Grid {
     }
 }
 
-/// Adds up `metrics` in the slices of `grid`; slices without a packet are left out.
+/// Counters over a stretch of time.
+pub(super) trait Metric: Clone + Default {
+    /// First and last millisecond.
+    fn span_ms(&self) -> (i64, i64);
+
+    /// The same counters over another stretch.
+    fn with_span_ms(self, start: i64, last: i64) -> Self;
+
+    /// Whether nothing was counted.
+    fn is_zero(&self) -> bool;
+
+    /// Adds to each counter what `share` makes of that of `whole` and of what is `given` of it already.
+    fn add_shares(&mut self, whole: &Self, given: &mut Self, share: &dyn Fn(u64, &mut u64) -> u64);
+}
+
+impl Metric for FlowMetric {
+    fn span_ms(&self) -> (i64, i64) {
+        (self.start.millis(), self.last.millis())
+    }
+
+    fn with_span_ms(self, start: i64, last: i64) -> Self {
+        Self {
+            start: Timestamp::from_millis(start),
+            last: Timestamp::from_millis(last),
+            ..self
+        }
+    }
+
+    fn is_zero(&self) -> bool {
+        self.ab_packets | self.ab_bytes | self.ba_packets | self.ba_bytes == 0
+    }
+
+    fn add_shares(&mut self, whole: &Self, given: &mut Self, share: &dyn Fn(u64, &mut u64) -> u64) {
+        let counters = [
+            (&mut self.ab_packets, whole.ab_packets, &mut given.ab_packets),
+            (&mut self.ab_bytes, whole.ab_bytes, &mut given.ab_bytes),
+            (&mut self.ba_packets, whole.ba_packets, &mut given.ba_packets),
+            (&mut self.ba_bytes, whole.ba_bytes, &mut given.ba_bytes),
+        ];
+        for (sum, total, given) in counters {
+            *sum = sum.saturating_add(share(total, given));
+        }
+    }
+}
+
+/// Adds up `metrics` in the slices of `grid`; slices in which nothing was counted are left out.
 ///
 /// A metric that spans slices gives each its share by time. Shares are cut out of the running
 /// total, so that they always add up to the metric itself.
-pub(super) fn aggregate(metrics: &[FlowMetric], grid: Grid) -> Vec<FlowMetric> {
+fn aggregate<M: Metric>(metrics: &[M], grid: Grid) -> Vec<M> {
     let count = usize::try_from(grid.slices()).unwrap_or(0);
-    let mut slices = vec![FlowMetric::default(); count];
+    let mut slices = vec![M::default(); count];
     for metric in metrics {
         add(&mut slices, metric, grid);
     }
     slices
         .into_iter()
         .zip(0..)
-        .filter(|(m, _)| m.ab_packets | m.ab_bytes | m.ba_packets | m.ba_bytes != 0)
-        .map(|(metric, slice)| FlowMetric {
-            start: Timestamp::from_millis(grid.begin(slice)),
-            last: Timestamp::from_millis(grid.end(slice)),
-            ..metric
-        })
+        .filter(|(metric, _)| !metric.is_zero())
+        .map(|(metric, slice)| metric.with_span_ms(grid.begin(slice), grid.end(slice)))
         .collect()
 }
 
-fn add(slices: &mut [FlowMetric], metric: &FlowMetric, grid: Grid) {
-    let start = metric.start.millis().clamp(grid.from_ms, grid.to_ms);
-    let last = metric.last.millis().clamp(start, grid.to_ms);
+fn add<M: Metric>(slices: &mut [M], metric: &M, grid: Grid) {
+    let (start, last) = metric.span_ms();
+    let start = start.clamp(grid.from_ms, grid.to_ms);
+    let last = last.clamp(start, grid.to_ms);
     let first_slice = grid.slice_of(start);
     // A metric that ends where a slice begins has no part in it, unless it is nothing but that point.
     let last_slice = if last > start {
@@ -92,7 +139,7 @@ fn add(slices: &mut [FlowMetric], metric: &FlowMetric, grid: Grid) {
         first_slice
     };
     let length = i128::from(last - start);
-    let mut given = FlowMetric::default();
+    let mut given = M::default();
     for slice in first_slice..=last_slice {
         let until = if slice == last_slice {
             last
@@ -110,24 +157,61 @@ fn add(slices: &mut [FlowMetric], metric: &FlowMetric, grid: Grid) {
             *given = due;
             share
         };
-        let Some(sum) = usize::try_from(slice)
-            .ok()
-            .and_then(|index| slices.get_mut(index))
-        else {
-            continue;
+        let index = usize::try_from(slice).ok();
+        if let Some(sum) = index.and_then(|index| slices.get_mut(index)) {
+            sum.add_shares(metric, &mut given, &share);
+        }
+    }
+}
+
+/// One `Aggregates` step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slices {
+    column: usize,
+    seconds: i64,
+}
+
+impl Slices {
+    /// Reads `step`; too many slices for `window` are refused at once.
+    pub(super) fn of(step: &Step, window: Option<Window>) -> Result<Self, QueryError> {
+        let slices = Self {
+            column: step.column,
+            seconds: arguments::aggregates(step)?,
         };
-        sum.ab_packets = sum
-            .ab_packets
-            .saturating_add(share(metric.ab_packets, &mut given.ab_packets));
-        sum.ab_bytes = sum
-            .ab_bytes
-            .saturating_add(share(metric.ab_bytes, &mut given.ab_bytes));
-        sum.ba_packets = sum
-            .ba_packets
-            .saturating_add(share(metric.ba_packets, &mut given.ba_packets));
-        sum.ba_bytes = sum
-            .ba_bytes
-            .saturating_add(share(metric.ba_bytes, &mut given.ba_bytes));
+        slices.grid(window).transpose()?;
+        Ok(slices)
+    }
+
+    /// The slices of the window, if the query has one with a beginning and an end.
+    fn grid(self, window: Option<Window>) -> Option<Result<Grid, QueryError>> {
+        let (from, to) = window?.bounds_ms()?;
+        Some(Grid::new(from, to, self.seconds).map_err(|TooManySlices| self.exceeded()))
+    }
+
+    /// Adds up `metrics`. Without a beginning (one instant, `FOREVER`, no `At`) the slices begin with
+    /// the data.
+    pub(super) fn aggregate<M: Metric>(
+        self,
+        metrics: &[M],
+        window: Option<Window>,
+    ) -> Result<Vec<M>, QueryError> {
+        let grid = self.grid(window).or_else(|| {
+            let over = Grid::over(metrics, self.seconds);
+            over.map(|grid| grid.map_err(|TooManySlices| self.exceeded()))
+        });
+        match grid {
+            Some(grid) => Ok(aggregate(metrics, grid?)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn exceeded(self) -> QueryError {
+        let seconds = self.seconds;
+        let message = format!(
+            "Aggregates available slices exceeded: the time holds more than 10000 slices of \
+             {seconds} s; narrow it with At, or give Aggregates more seconds"
+        );
+        QueryError::at(self.column, message)
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use flowtap_flow::packet::FilterCompiler;
 use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::timestamp::Timestamp;
+use flowtap_topology::Topology;
 
-use super::{Clock, Context, Limits, Plan};
+use super::{Clock, Context, Plan};
 use crate::answer::Answer;
 use crate::check::parse;
 use crate::error::QueryError;
+use crate::limits::Limits;
 
 /// How an [`Engine`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +37,23 @@ impl Default for EngineOptions {
 /// Answers queries. Cheap to share; holds nothing between queries.
 pub struct Engine {
     reader: Arc<dyn FlowReader>,
+    topology: Topology,
     compiler: Arc<dyn FilterCompiler>,
     options: EngineOptions,
 }
 
 impl Engine {
-    /// One that reads flows from `reader` and compiles `BPF` steps with `compiler`.
+    /// One that reads flows from `reader`, the graph and its past from `topology`, and compiles `BPF`
+    /// steps with `compiler`.
     pub fn new(
         reader: Arc<dyn FlowReader>,
+        topology: Topology,
         compiler: Arc<dyn FilterCompiler>,
         options: EngineOptions,
     ) -> Self {
         Self {
             reader,
+            topology,
             compiler,
             options,
         }
@@ -64,6 +70,7 @@ impl Engine {
         let cancel = cancel.with_deadline(Instant::now() + limits.timeout);
         let context = Context {
             reader: &*self.reader,
+            topology: &self.topology,
             compiler: &*self.compiler,
             cancel: &cancel,
             limits,

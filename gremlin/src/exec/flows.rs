@@ -1,29 +1,38 @@
 //! Steps on flows.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use flowtap_flow::filter::{FieldValue, FlowField, FlowFilter};
+use flowtap_flow::filter::{FieldValue, FlowField, FlowFilter, Predicate, Value};
 use flowtap_flow::flow::Flow;
 use flowtap_flow::query::{FlowQuery, FlowRef, TimeRange};
 
+use super::flow_ends::FlowEnds;
 use super::groups::GroupsPlan;
-use super::limits::{Meter, flow_bytes, size};
 use super::metrics::MetricsPlan;
 use super::numbers::NumberPlan;
 use super::packets::PacketsPlan;
 use super::pipeline::{Dedup, Filter, MORE, Next, Slice, Stages, feed, finish};
+use super::sockets::SocketsPlan;
 use super::sort::Sort;
+use super::traversal::Traversal;
 use super::values::ValuesPlan;
 use super::{Context, Plan, unplanned};
 use crate::arguments;
 use crate::error::QueryError;
+use crate::graph::Walker;
+use crate::limits::{Meter, flow_bytes, size};
 use crate::syntax::ast::{Step, StepName};
 use crate::time::Window;
+
+/// TIDs that a reader is asked for by name; with more, each flow is looked up among them here.
+const MAX_NAMED_TIDS: usize = 64;
 
 /// `Flows` and the steps after it that leave flows flows.
 #[derive(Clone, Debug)]
 pub(super) struct FlowsPlan {
-    window: Option<Window>,
+    /// What the flows are of: the whole graph, or the nodes that it leads to.
+    of: Traversal,
     flow_expire: Duration,
     /// What the reader is asked for: every condition that no limit or dedup precedes.
     filter: FlowFilter,
@@ -40,13 +49,9 @@ enum FlowStage {
 }
 
 impl FlowsPlan {
-    pub(super) fn new(
-        window: Option<Window>,
-        flow_expire: Duration,
-        step: &Step,
-    ) -> Result<Self, QueryError> {
+    pub(super) fn new(of: Traversal, flow_expire: Duration, step: &Step) -> Result<Self, QueryError> {
         Ok(Self {
-            window,
+            of,
             flow_expire,
             filter: arguments::flow_filter(step)?,
             stages: Vec::new(),
@@ -54,6 +59,9 @@ impl FlowsPlan {
     }
 
     pub(super) fn then(mut self, step: &Step) -> Result<Plan, QueryError> {
+        if let Some(ends) = FlowEnds::of(step)? {
+            return Ok(Plan::Graph(Traversal::of_flows(self, ends)));
+        }
         match step.name {
             StepName::Has | StepName::HasEither => self.filter_by(arguments::flow_filter(step)?),
             StepName::Dedup => self.dedup_by(&arguments::dedup(step)?),
@@ -88,6 +96,7 @@ impl FlowsPlan {
             }
             StepName::Metrics => return MetricsPlan::new(self, step).map(Plan::Metrics),
             StepName::RawPackets => return Ok(Plan::RawPackets(PacketsPlan::new(self))),
+            StepName::Sockets => return Ok(Plan::Sockets(SocketsPlan::of_flows(self))),
             StepName::Group => return Ok(Plan::Groups(GroupsPlan::new(self))),
             _ => return Err(unplanned(step)),
         }
@@ -121,16 +130,21 @@ impl FlowsPlan {
     }
 
     pub(super) fn window(&self) -> Option<Window> {
-        self.window
+        self.of.window()
+    }
+
+    /// Whether steps from these flows to nodes look in the whole graph.
+    pub(super) fn is_in_whole_graph(&self) -> bool {
+        self.of.is_whole_graph()
     }
 
     /// The time of the packets and metrics that are asked of these flows.
     pub(super) fn contents_time(&self) -> TimeRange {
-        self.window.map_or(TimeRange::ALL, Window::contents)
+        self.window().map_or(TimeRange::ALL, Window::contents)
     }
 
     /// True if the flows come in an order that the user asked for.
-    fn is_sorted(&self) -> bool {
+    pub(super) fn is_sorted(&self) -> bool {
         self.stages
             .iter()
             .any(|stage| matches!(stage, FlowStage::Sort { .. }))
@@ -159,16 +173,57 @@ impl FlowsPlan {
         stages
     }
 
+    /// The graph that the flows are of, and the TIDs of the nodes that they are of; `None` if they are
+    /// of all.
+    pub(super) fn place(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<(Walker<'static>, Option<HashSet<Box<str>>>), QueryError> {
+        let (walker, state) = self.of.run(context)?;
+        if self.of.is_everything() {
+            return Ok((walker, None));
+        }
+        let nodes = state.into_nodes(walker.graph());
+        let tids = nodes.iter().filter_map(|node| node.metadata.get("TID")?.as_str());
+        let tids = tids.map(Box::from).collect();
+        Ok((walker, Some(tids)))
+    }
+
     /// Hands each flow to `sink`, in the order asked for, if one was; until it breaks.
     pub(super) fn visit(&self, context: &Context<'_>, sink: &mut Next<'_, Flow>) -> Result<(), QueryError> {
-        let time = self
-            .window
-            .map_or(TimeRange::ALL, |window| window.flows(self.flow_expire));
-        let query = FlowQuery {
-            time,
-            filter: self.filter.clone(),
+        // Flows of everything need no graph.
+        let tids = if self.of.is_everything() {
+            None
+        } else {
+            self.place(context)?.1
         };
+        self.visit_among(context, tids.as_ref(), sink)
+    }
+
+    /// As [`Self::visit`], for the flows that were seen at nodes with these TIDs, or at any.
+    pub(super) fn visit_among(
+        &self,
+        context: &Context<'_>,
+        tids: Option<&HashSet<Box<str>>>,
+        sink: &mut Next<'_, Flow>,
+    ) -> Result<(), QueryError> {
+        let time = self
+            .window()
+            .map_or(TimeRange::ALL, |window| window.flows(self.flow_expire));
+        let mut filter = self.filter.clone();
         let mut stages = self.stages(context);
+        match tids {
+            None => {}
+            Some(tids) if tids.is_empty() => return finish(&mut stages, sink),
+            Some(tids) if tids.len() <= MAX_NAMED_TIDS => {
+                let mut tids: Vec<&str> = tids.iter().map(|tid| &**tid).collect();
+                tids.sort_unstable();
+                let within = Predicate::Within(tids.into_iter().map(Value::from).collect());
+                filter = FlowFilter::Field(FlowField::NodeTid, within).and(filter);
+            }
+            Some(tids) => stages.insert(0, Box::new(Filter(|flow: &Flow| tids.contains(&*flow.node_tid)))),
+        }
+        let query = FlowQuery { time, filter };
         let mut failure = None;
         context.reader.flows(&query, context.cancel, &mut |flow| {
             feed(&mut stages, flow, sink).unwrap_or_else(|error| {

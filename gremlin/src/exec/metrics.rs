@@ -8,9 +8,8 @@ use flowtap_flow::flow::{FlowId, FlowMetric};
 use flowtap_flow::query::FlowRef;
 use serde_json::Value as Json;
 
-use super::aggregate::{Grid, TooManySlices, aggregate};
+use super::aggregate::Slices;
 use super::flows::FlowsPlan;
-use super::limits::{Meter, size};
 use super::numbers::NumberPlan;
 use super::pipeline::{Flowing, MORE};
 use super::values::ValuesPlan;
@@ -18,6 +17,7 @@ use super::{Context, Plan, unplanned};
 use crate::answer::Answer;
 use crate::arguments;
 use crate::error::QueryError;
+use crate::limits::{Meter, size};
 use crate::syntax::ast::{Step, StepName};
 
 /// The metrics of flows, and how they are aggregated.
@@ -26,13 +26,6 @@ pub(super) struct MetricsPlan {
     flows: FlowsPlan,
     /// `Aggregates` steps, first to last.
     aggregates: Vec<Slices>,
-}
-
-/// One `Aggregates` step.
-#[derive(Clone, Copy, Debug)]
-struct Slices {
-    column: usize,
-    seconds: i64,
 }
 
 impl MetricsPlan {
@@ -53,14 +46,7 @@ impl MetricsPlan {
     pub(super) fn then(mut self, step: &Step) -> Result<Plan, QueryError> {
         match step.name {
             StepName::Aggregates => {
-                let slices = Slices {
-                    column: step.column,
-                    seconds: arguments::aggregates(step)?,
-                };
-                if let Some(grid) = self.grid(slices) {
-                    grid?;
-                }
-                self.aggregates.push(slices);
+                self.aggregates.push(Slices::of(step, self.flows.window())?);
                 Ok(Plan::Metrics(self))
             }
             StepName::Sum => NumberPlan::sum_metrics(self, step).map(Plan::Number),
@@ -68,12 +54,6 @@ impl MetricsPlan {
             StepName::Keys => Ok(Plan::Values(ValuesPlan::of_metric_keys(self))),
             _ => Err(unplanned(step)),
         }
-    }
-
-    /// The slices of the window, if the query has one with a beginning and an end.
-    fn grid(&self, slices: Slices) -> Option<Result<Grid, QueryError>> {
-        let (from, to) = self.flows.window()?.bounds_ms()?;
-        Some(Grid::new(from, to, slices.seconds).map_err(|TooManySlices| slices.exceeded()))
     }
 
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
@@ -131,15 +111,7 @@ impl MetricsPlan {
             MORE
         })?;
         for slices in &self.aggregates {
-            // Without a beginning (one instant, FOREVER, no At) the slices begin with the data.
-            let grid = self.grid(*slices).or_else(|| {
-                let over = Grid::over(&metrics, slices.seconds);
-                over.map(|grid| grid.map_err(|TooManySlices| slices.exceeded()))
-            });
-            metrics = match grid {
-                Some(grid) => aggregate(&metrics, grid?),
-                None => Vec::new(),
-            };
+            metrics = slices.aggregate(&metrics, self.flows.window())?;
         }
         Ok(metrics)
     }
@@ -185,17 +157,6 @@ impl MetricsPlan {
                 .for_each(|metric| sum.add(metric));
         }
         Ok(sum)
-    }
-}
-
-impl Slices {
-    fn exceeded(self) -> QueryError {
-        let seconds = self.seconds;
-        let message = format!(
-            "Aggregates available slices exceeded: the time holds more than 10000 slices of \
-             {seconds} s; narrow it with At, or give Aggregates more seconds"
-        );
-        QueryError::at(self.column, message)
     }
 }
 

@@ -6,30 +6,34 @@
 
 mod aggregate;
 mod engine;
+mod flow_ends;
 mod flows;
 mod groups;
 mod keys;
-mod limits;
 mod metrics;
+mod node_metrics;
 mod numbers;
 mod packets;
 mod pipeline;
+mod sockets;
 mod sort;
+mod traversal;
 mod values;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use flowtap_flow::packet::FilterCompiler;
 use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::timestamp::Timestamp;
+use flowtap_topology::Topology;
 
 pub use engine::{Engine, EngineOptions};
-pub use limits::Limits;
 
 use crate::answer::Answer;
 use crate::error::QueryError;
+use crate::limits::Limits;
 use crate::syntax::ast::{Query, Step, StepName};
-use crate::time::{TimeSpec, Window};
 
 /// What planning needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,7 @@ struct Clock {
 /// What running needs.
 struct Context<'a> {
     reader: &'a dyn FlowReader,
+    topology: &'a Topology,
     compiler: &'a dyn FilterCompiler,
     cancel: &'a Cancel,
     limits: &'a Limits,
@@ -49,59 +54,68 @@ struct Context<'a> {
 /// A query, ready to run.
 #[derive(Debug)]
 enum Plan {
-    Graph(Option<Window>),
+    /// The graph, and nodes, edges and paths of it.
+    Graph(traversal::Traversal),
     Flows(flows::FlowsPlan),
     RawPackets(packets::PacketsPlan),
     Metrics(metrics::MetricsPlan),
+    NodeMetrics(node_metrics::NodeMetricsPlan),
     Groups(groups::GroupsPlan),
+    Sockets(sockets::SocketsPlan),
+    NextHops(traversal::Traversal, IpAddr),
     Values(values::ValuesPlan),
     Number(numbers::NumberPlan),
 }
 
 impl Plan {
     fn of(query: &Query, clock: Clock) -> Result<Self, QueryError> {
-        query.check_available()?;
         query
             .steps
             .iter()
-            .try_fold(Self::Graph(None), |plan, step| plan.then(step, clock))
+            .try_fold(Self::Graph(traversal::Traversal::new()), |plan, step| {
+                plan.then(step, clock)
+            })
     }
 
     fn then(self, step: &Step, clock: Clock) -> Result<Self, QueryError> {
         match self {
-            Self::Graph(_) if step.name == StepName::At => {
-                Ok(Self::Graph(Some(TimeSpec::of(step)?.window(clock.now))))
-            }
-            Self::Graph(window) if step.name == StepName::Flows => {
-                flows::FlowsPlan::new(window, clock.flow_expire, step).map(Self::Flows)
-            }
+            Self::Graph(_) if step.name == StepName::Workflow => Err(no_workflows(step)),
+            Self::Graph(plan) => plan.then(step, clock),
             Self::Flows(plan) => plan.then(step),
             Self::RawPackets(plan) => plan.then(step),
             Self::Metrics(plan) => plan.then(step),
+            Self::NodeMetrics(plan) => plan.then(step),
             Self::Groups(plan) => plan.then(step),
+            Self::Sockets(plan) => plan.then(step),
             Self::Values(plan) => plan.then(step),
-            Self::Graph(_) | Self::Number(_) => Err(unplanned(step)),
+            Self::NextHops(..) | Self::Number(_) => Err(unplanned(step)),
         }
     }
 
     fn run(self, context: &Context<'_>) -> Result<Answer, QueryError> {
         match self {
-            // `check_available` lets no query end here.
-            Self::Graph(_) => Err(QueryError::at(1, "the graph is not available on this host yet")),
+            Self::Graph(plan) => plan.answer(context),
             Self::Flows(plan) => plan.collect(context).map(Answer::Flows),
             Self::RawPackets(plan) => plan.run(context).map(Answer::RawPackets),
             Self::Metrics(plan) => plan.run(context),
+            Self::NodeMetrics(plan) => plan.run(context),
             Self::Groups(plan) => plan.run(context).map(Answer::Groups),
+            Self::Sockets(plan) => plan.run(context).map(Answer::Sockets),
+            Self::NextHops(plan, to) => plan.next_hops(to, context),
             Self::Values(plan) => plan.run(context).map(Answer::Values),
             Self::Number(plan) => plan.run(context),
         }
     }
 }
 
-/// For a step that the static checks let through and no plan knows: only a slip of ours makes one.
-fn unplanned(step: &Step) -> QueryError {
+fn no_workflows(step: &Step) -> QueryError {
     QueryError::at(
         step.column,
-        format!("step {} is not available on this host yet", step.name),
+        "workflows are not part of flowtap; ask the queries of the workflow's script one by one",
     )
+}
+
+/// For a step that the static checks let through and no plan knows: only a slip of ours makes one.
+fn unplanned(step: &Step) -> QueryError {
+    QueryError::at(step.column, format!("step {} is not available here", step.name))
 }

@@ -7,10 +7,10 @@ use flowtap_flow::flow::FlowId;
 use flowtap_flow::packet::{FilterCompiler, LinkType, PacketFilter, RawPacket};
 
 use super::flows::FlowsPlan;
-use super::limits::{Meter, size};
 use super::{Context, Plan, unplanned};
 use crate::arguments;
 use crate::error::QueryError;
+use crate::limits::{Meter, size};
 use crate::syntax::ast::{Step, StepName};
 
 /// The raw packets of flows, and the filters they must pass.

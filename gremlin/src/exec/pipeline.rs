@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::limits::{Meter, size};
 use crate::error::QueryError;
+use crate::limits::{Meter, size};
 
 /// Whether more is wanted; `Break` says no, and is no failure.
 pub(super) type Flowing = Result<ControlFlow<()>, QueryError>;
@@ -129,7 +129,7 @@ impl<T, F: FnMut(&T) -> Option<String>> Stage<T> for Dedup<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::Limits;
+    use crate::limits::Limits;
 
     /// Holds everything back until the end.
     struct Hold(Vec<u32>);

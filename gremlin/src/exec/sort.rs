@@ -2,76 +2,25 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 
-use flowtap_flow::filter::{FieldValue, FlowField};
+use flowtap_flow::filter::FlowField;
 use flowtap_flow::flow::{Flow, FlowId};
 
-use super::limits::{Meter, flow_bytes};
 use super::pipeline::{Flowing, MORE, Next, Stage};
-
-/// What a flow is ordered by. Values of one field are of one variant; between variants the order
-/// has no meaning, but there is one.
-#[derive(Clone, Debug, PartialEq)]
-enum Key {
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Address(IpAddr),
-    Text(String),
-}
-
-impl Key {
-    fn of(value: FieldValue<'_>) -> Self {
-        match value {
-            FieldValue::Int(int) => Self::Int(int),
-            FieldValue::Float(float) => Self::Float(float),
-            FieldValue::Bool(bool) => Self::Bool(bool),
-            FieldValue::Text(text) => text
-                .parse()
-                .map_or_else(|_| Self::Text(text.into_owned()), Self::Address),
-        }
-    }
-
-    fn variant(&self) -> u8 {
-        match self {
-            Self::Int(_) => 0,
-            Self::Float(_) => 1,
-            Self::Bool(_) => 2,
-            Self::Address(_) => 3,
-            Self::Text(_) => 4,
-        }
-    }
-
-    fn order(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Int(a), Self::Int(b)) => a.cmp(b),
-            (Self::Float(a), Self::Float(b)) => a.total_cmp(b),
-            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            (Self::Address(a), Self::Address(b)) => a.cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            _ => self.variant().cmp(&other.variant()),
-        }
-    }
-}
+use crate::limits::{Meter, flow_bytes};
+use crate::sort_key::SortKey;
 
 /// A flow and its place: by key, ties by UUID, flows without the field last in either direction.
 struct Ranked {
     descending: bool,
-    key: Option<Key>,
+    key: Option<SortKey>,
     uuid: FlowId,
     flow: Flow,
 }
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_key = match (&self.key, &other.key) {
-            (Some(a), Some(b)) if self.descending => b.order(a),
-            (Some(a), Some(b)) => a.order(b),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => Ordering::Equal,
-        };
+        let by_key = SortKey::compare(self.descending, self.key.as_ref(), other.key.as_ref());
         by_key.then_with(|| self.uuid.cmp(&other.uuid))
     }
 }
@@ -115,7 +64,7 @@ impl Sort {
 
 impl Stage<Flow> for Sort {
     fn push(&mut self, flow: Flow, _next: &mut Next<'_, Flow>) -> Flowing {
-        let key = self.field.values(&flow).into_iter().next().map(Key::of);
+        let key = self.field.values(&flow).into_iter().next().map(SortKey::of);
         let ranked = Ranked {
             descending: self.descending,
             key,

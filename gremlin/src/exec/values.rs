@@ -1,19 +1,26 @@
 //! Lists of values: `Values` and `Keys`, and the steps on them.
 
-use flowtap_flow::filter::{FieldValue, FlowField, LayerEnd, LayerPart, collect_json};
+use std::collections::BTreeSet;
+
+use flowtap_flow::filter::{FlowField, LayerEnd, LayerPart, collect_json};
 use flowtap_flow::flow::Flow;
+use flowtap_topology::Node;
 use serde_json::Value as Json;
 
 use super::flows::FlowsPlan;
 use super::keys::KeySet;
-use super::limits::{Meter, json_bytes};
 use super::metrics::MetricsPlan;
+use super::node_metrics::NodeMetricsPlan;
 use super::numbers::NumberPlan;
 use super::pipeline::{Dedup, Filter, MORE, Next, Slice, Stages, feed, finish};
+use super::sockets::SocketsPlan;
+use super::traversal::Traversal;
 use super::{Context, Plan, unplanned};
 use crate::arguments;
 use crate::condition::Condition;
 use crate::error::QueryError;
+use crate::graph::{Field, to_json};
+use crate::limits::{Meter, json_bytes, size};
 use crate::syntax::ast::{Step, StepName};
 
 /// Where values come from and what is done to them.
@@ -28,6 +35,22 @@ enum Source {
     Field(FlowsPlan, Getter),
     FlowKeys(FlowsPlan),
     MetricKeys(MetricsPlan),
+    NodeField(Traversal, Field),
+    /// For each node an object of these fields, by the names that the query gives them.
+    NodeMaps(Traversal, Vec<(String, Field)>),
+    NodeKeys(Traversal),
+    NodeMetricKeys(NodeMetricsPlan),
+    /// A path into each socket.
+    SocketField(SocketsPlan, Vec<String>),
+}
+
+impl From<Source> for ValuesPlan {
+    fn from(source: Source) -> Self {
+        Self {
+            source,
+            stages: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -43,24 +66,36 @@ enum ValueStage {
 
 impl ValuesPlan {
     pub(super) fn of_field(flows: FlowsPlan, key: &str) -> Self {
-        Self {
-            source: Source::Field(flows, Getter::parse(key)),
-            stages: Vec::new(),
-        }
+        Source::Field(flows, Getter::parse(key)).into()
     }
 
     pub(super) fn of_flow_keys(flows: FlowsPlan) -> Self {
-        Self {
-            source: Source::FlowKeys(flows),
-            stages: Vec::new(),
-        }
+        Source::FlowKeys(flows).into()
     }
 
     pub(super) fn of_metric_keys(metrics: MetricsPlan) -> Self {
-        Self {
-            source: Source::MetricKeys(metrics),
-            stages: Vec::new(),
-        }
+        Source::MetricKeys(metrics).into()
+    }
+
+    pub(super) fn of_nodes(nodes: Traversal, key: &str) -> Self {
+        Source::NodeField(nodes, Field::parse(key)).into()
+    }
+
+    pub(super) fn of_node_maps(nodes: Traversal, keys: &[String]) -> Self {
+        let fields = keys.iter().map(|key| (key.clone(), Field::parse(key)));
+        Source::NodeMaps(nodes, fields.collect()).into()
+    }
+
+    pub(super) fn of_node_keys(nodes: Traversal) -> Self {
+        Source::NodeKeys(nodes).into()
+    }
+
+    pub(super) fn of_node_metric_keys(metrics: NodeMetricsPlan) -> Self {
+        Source::NodeMetricKeys(metrics).into()
+    }
+
+    pub(super) fn of_sockets(sockets: SocketsPlan, path: Vec<String>) -> Self {
+        Source::SocketField(sockets, path).into()
     }
 
     pub(super) fn then(mut self, step: &Step) -> Result<Plan, QueryError> {
@@ -113,6 +148,27 @@ impl ValuesPlan {
                 feed_all(&mut stages, keys.into_values(), sink)?;
             }
             Source::MetricKeys(metrics) => feed_all(&mut stages, metrics.keys(context)?, sink)?,
+            Source::NodeMetricKeys(metrics) => feed_all(&mut stages, metrics.keys(context)?, sink)?,
+            Source::NodeField(nodes, field) => {
+                let nodes = nodes.nodes(context)?;
+                let values = nodes.iter().filter_map(|node| field.json(&**node));
+                feed_all(&mut stages, values, sink)?;
+            }
+            Source::NodeMaps(nodes, fields) => {
+                let nodes = nodes.nodes(context)?;
+                let values = nodes.iter().filter_map(|node| map_of(node, fields));
+                feed_all(&mut stages, values, sink)?;
+            }
+            Source::NodeKeys(nodes) => feed_all(&mut stages, node_keys(nodes, context)?, sink)?,
+            Source::SocketField(sockets, path) => {
+                for (_, sockets) in sockets.run(context)? {
+                    let mut found = Vec::new();
+                    for socket in sockets {
+                        collect_documents(socket, path, &mut found);
+                    }
+                    feed_all(&mut stages, found, sink)?;
+                }
+            }
         }
         finish(&mut stages, sink)
     }
@@ -135,7 +191,7 @@ impl ValuesPlan {
 
 fn feed_all(
     stages: &mut Stages<'_, Json>,
-    values: Vec<Json>,
+    values: impl IntoIterator<Item = Json>,
     sink: &mut Next<'_, Json>,
 ) -> Result<(), QueryError> {
     for value in values {
@@ -144,6 +200,33 @@ fn feed_all(
         }
     }
     Ok(())
+}
+
+/// The fields that `node` has, by name; `None` if it has none of them.
+fn map_of(node: &Node, fields: &[(String, Field)]) -> Option<Json> {
+    let found = fields
+        .iter()
+        .filter_map(|(name, field)| Some((name.clone(), field.json(node)?)));
+    let map: serde_json::Map<String, Json> = found.collect();
+    (!map.is_empty()).then_some(Json::Object(map))
+}
+
+/// The names that at least one of the nodes has, sorted.
+fn node_keys(nodes: &Traversal, context: &Context<'_>) -> Result<Vec<Json>, QueryError> {
+    let mut meter = Meter::new("keys", context.limits);
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for node in nodes.nodes(context)? {
+        context.cancel.check()?;
+        let mut added = Ok(());
+        Field::names(&*node, &mut |name| {
+            if added.is_ok() && !names.contains(name) {
+                names.insert(name.to_owned());
+                added = meter.add(size(size_of::<String>() + name.len()));
+            }
+        });
+        added?;
+    }
+    Ok(names.into_iter().map(Json::String).collect())
 }
 
 fn meets(value: &Json, conditions: &[(Vec<String>, Condition)]) -> bool {
@@ -197,15 +280,6 @@ impl Getter {
                 found
             }
         }
-    }
-}
-
-fn to_json(value: FieldValue<'_>) -> Json {
-    match value {
-        FieldValue::Int(int) => Json::from(int),
-        FieldValue::Float(float) => Json::from(float),
-        FieldValue::Bool(bool) => Json::Bool(bool),
-        FieldValue::Text(text) => Json::String(text.into_owned()),
     }
 }
 

@@ -16,6 +16,7 @@ use flowtap_flow::query::{
 };
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Engine, EngineOptions};
+use flowtap_topology::{Graph, Topology};
 use serde_json::json;
 
 /// The clock of the sample data, in ms: 2016-02-05 08:05:00 UTC.
@@ -162,7 +163,8 @@ pub(crate) fn engine(records: Vec<Record>, options: EngineOptions) -> Engine {
 }
 
 pub(crate) fn engine_on(reader: Arc<MemoryReader>, options: EngineOptions) -> Engine {
-    Engine::new(reader, Arc::new(TinyCompiler), options)
+    let topology = Topology::new(Arc::new(Graph::new("compute-1")), None);
+    Engine::new(reader, topology, Arc::new(TinyCompiler), options)
 }
 
 /// Packets and bytes both ways from one offset to another, in ms after [`T`].

@@ -32,7 +32,7 @@ impl Default for Limits {
 
 /// Counts what one place holds.
 #[derive(Clone, Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     what: &'static str,
     limits: Limits,
     rows: u64,
@@ -41,7 +41,7 @@ pub(super) struct Meter {
 
 impl Meter {
     /// Counts `what`, a plural such as `flows`.
-    pub(super) fn new(what: &'static str, limits: &Limits) -> Self {
+    pub(crate) fn new(what: &'static str, limits: &Limits) -> Self {
         Self {
             what,
             limits: *limits,
@@ -51,7 +51,7 @@ impl Meter {
     }
 
     /// Counts one row more.
-    pub(super) fn add(&mut self, bytes: u64) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, bytes: u64) -> Result<(), QueryError> {
         self.rows += 1;
         self.bytes += bytes;
         let Limits {
@@ -68,15 +68,25 @@ impl Meter {
         Err(QueryError::new(ErrorKind::TooLarge, message))
     }
 
+    /// Counts `rows` more, each of `bytes`.
+    pub(crate) fn add_all(&mut self, rows: usize, bytes: usize) -> Result<(), QueryError> {
+        let Some(others) = rows.checked_sub(1) else {
+            return Ok(());
+        };
+        self.rows = self.rows.saturating_add(size(others));
+        self.bytes = self.bytes.saturating_add(size(others.saturating_mul(bytes)));
+        self.add(size(bytes))
+    }
+
     /// Counts one row less, which had `bytes`.
-    pub(super) fn remove(&mut self, bytes: u64) {
+    pub(crate) fn remove(&mut self, bytes: u64) {
         self.rows -= 1;
         self.bytes -= bytes;
     }
 }
 
 /// What a flow takes in memory, about.
-pub(super) fn flow_bytes(flow: &Flow) -> u64 {
+pub(crate) fn flow_bytes(flow: &Flow) -> u64 {
     let texts = [
         &flow.layers_path,
         &flow.application,
@@ -96,7 +106,7 @@ pub(super) fn flow_bytes(flow: &Flow) -> u64 {
 }
 
 /// What a JSON value takes in memory, about.
-pub(super) fn json_bytes(value: &Json) -> u64 {
+pub(crate) fn json_bytes(value: &Json) -> u64 {
     let inner = match value {
         Json::String(text) => size(text.len()),
         Json::Array(values) => values.iter().map(json_bytes).sum(),
@@ -111,6 +121,6 @@ pub(super) fn json_bytes(value: &Json) -> u64 {
 }
 
 /// `usize` has at most 64 bits wherever this runs.
-pub(super) fn size(bytes: usize) -> u64 {
+pub(crate) fn size(bytes: usize) -> u64 {
     bytes as u64
 }
