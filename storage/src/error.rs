@@ -52,6 +52,20 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// What happened last in the topology is not written.
+    #[error("the topology's history is behind: {reason}")]
+    HistoryBehind {
+        /// What keeps it.
+        reason: String,
+    },
+    /// There are as many of this kind as there may be.
+    #[error("there are {max} resources of kind {kind} already, delete some")]
+    TooManyResources {
+        /// Which kind.
+        kind: String,
+        /// How many there may be.
+        max: u32,
+    },
     /// The writer ended before everything was stored.
     #[error("{updates} flow updates were not stored in time: {reason}")]
     Unfinished {

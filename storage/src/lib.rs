@@ -5,7 +5,9 @@
 //! store: a bounded queue and the one thread that writes, and it answers queries over what is queued
 //! and what is stored alike, so that a flow is visible at every moment of its way.
 //!
-//! This crate knows no HTTP, no collectors and no topology.
+//! Beside flows, [`SqliteHistory`] keeps what the topology was, and [`Resources`] what users declared.
+//!
+//! This crate knows no HTTP and no collectors.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -34,7 +36,7 @@ mod testing;
 mod writer;
 
 pub use error::StoreError;
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sqlite::{Resource, Resources, SqliteHistory, SqliteOptions, SqliteStore};
 pub use stats::{Histogram, StoreStats};
 pub use store::FlowStore;
 pub use writer::{StoreWriter, WriterOptions, WriterStats};

@@ -3,7 +3,8 @@
 //! - A *segment* (`seg-YYYYMMDDHH.db`, UTC) holds what arrived in one hour by the clock, not by packet
 //!   time: a recording of years ago is kept as long as anything else that came today. It stands alone,
 //!   with its own dictionary, and retention unlinks it whole; there is no `DELETE`.
-//! - `catalog.db` holds what the sealed segments contain.
+//! - `catalog.db` holds what the sealed segments contain, the topology's history, and what users
+//!   declared.
 //! - `flowtap.lock` keeps a second process out.
 //!
 //! A batch is one transaction in WAL mode with `synchronous=FULL`. The current segment has no index
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use flowtap_flow::query::{FlowUpdate, TimeRange};
 use flowtap_flow::timestamp::Timestamp;
+use flowtap_topology::Graph;
 
 use crate::error::StoreError;
 use crate::stats::StoreStats;
@@ -30,10 +32,12 @@ mod packets;
 mod pool;
 mod raw;
 mod read;
+mod resources;
 mod row;
 mod schema;
 mod seal;
 mod segment;
+mod topology;
 mod zone;
 
 #[cfg(test)]
@@ -46,6 +50,10 @@ use name::SegmentName;
 use pool::Pool;
 use seal::Sealer;
 use segment::{Segment, Totals};
+use topology::Retention;
+
+pub use resources::{Resource, Resources};
+pub use topology::SqliteHistory;
 
 /// How much a [`SqliteStore`] keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +68,9 @@ pub struct SqliteOptions {
     /// Unfinished flows whose rows are remembered, 24 bytes each. Beyond it, each update of a flow
     /// takes a row of its own: more bytes, same answers.
     pub open_flows: usize,
+    /// Revisions of nodes and edges that the topology's history keeps, some 2 KiB each. Beyond it, the
+    /// oldest go before their age.
+    pub history_revisions: u64,
 }
 
 impl Default for SqliteOptions {
@@ -69,6 +80,7 @@ impl Default for SqliteOptions {
             retention_bytes: Some(20 << 30),
             segment_bytes: 2 << 30,
             open_flows: 1 << 20,
+            history_revisions: 1_000_000,
         }
     }
 }
@@ -84,8 +96,8 @@ pub struct SqliteStore {
     pool: Pool,
     writer: Mutex<Writer>,
     stats: Mutex<Counters>,
-    // Dropped last, when no connection is open any more.
-    _lock: DirectoryLock,
+    // Let go of last, when no connection is open any more.
+    lock: Arc<DirectoryLock>,
 }
 
 /// What only the appending thread touches.
@@ -116,7 +128,7 @@ impl SqliteStore {
     /// [`StoreError::Database`], which names the file, if one is damaged.
     pub fn open(dir: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::io("create", dir, source))?;
-        let lock = DirectoryLock::take(dir)?;
+        let lock = Arc::new(DirectoryLock::take(dir)?);
         let catalog = Arc::new(Catalog::open(dir)?);
         let segments = load_segments(dir, &catalog)?;
         let sealer = Sealer::start(Arc::clone(&catalog))
@@ -136,7 +148,7 @@ impl SqliteStore {
             pool: Pool::default(),
             writer: Mutex::new(writer),
             stats: Mutex::default(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -144,6 +156,26 @@ impl SqliteStore {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Starts to write down what `graph` becomes, kept as long as flows are. Once for a store: two would
+    /// write each change twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], and [`StoreError::Io`] if there is no thread to be had.
+    pub fn record_topology(&self, graph: Arc<Graph>) -> Result<SqliteHistory, StoreError> {
+        let retention = Retention {
+            age: self.options.retention_age,
+            revisions: self.options.history_revisions,
+        };
+        let path = self.catalog.path().to_owned();
+        SqliteHistory::start(path, graph, retention, Arc::clone(&self.lock))
+    }
+
+    /// What users declared.
+    #[must_use]
+    pub fn resources(&self) -> Resources {
+        Resources::new(Arc::clone(&self.catalog), Arc::clone(&self.lock))
     }
 
     fn pool(&self) -> &Pool {

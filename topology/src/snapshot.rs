@@ -1,6 +1,7 @@
 //! The graph as it was at one instant.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::element::{Edge, Node};
@@ -16,7 +17,7 @@ pub type EdgeRef = Arc<Edge>;
 
 /// The graph as it was at one instant. It never changes under its reader; copies share what did not
 /// change, so that one is had at every event for microseconds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Snapshot {
     sequence: u64,
     nodes: ShardMap<NodeId, Arc<Node>>,
@@ -26,6 +27,20 @@ pub struct Snapshot {
     /// Nodes whose TID another node has too and is found by: for a moment while two interfaces swap
     /// names, or as long as two publishers disagree. Almost always empty.
     shadowed: Arc<HashMap<Tid, Vec<NodeId>>>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut nodes: Vec<_> = self.nodes().collect();
+        let mut edges: Vec<_> = self.edges().collect();
+        nodes.sort_unstable_by_key(|node| &node.id);
+        edges.sort_unstable_by_key(|edge| &edge.id);
+        f.debug_struct("Snapshot")
+            .field("sequence", &self.sequence)
+            .field("nodes", &nodes)
+            .field("edges", &edges)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The same graph: the same elements. Where in the sequence it stands does not matter, for a graph of

@@ -1,4 +1,5 @@
-//! `catalog.db`: the sealed segments and what they hold.
+//! `catalog.db`: the sealed segments and what they hold. The topology's history and what users declared
+//! lie there too: see `topology` and `resources`.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -102,12 +103,16 @@ impl Catalog {
         })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Bytes of its files.
     pub(super) fn bytes(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |meta| meta.len())
     }
 
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         action: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -9,7 +9,10 @@ use crate::error::StoreError;
 /// Steps of a segment's schema. A released step is never edited; the next one is added.
 pub(super) const SEGMENT: &[&str] = &[include_str!("schema/segment/001-flows.sql")];
 /// Steps of the catalog's schema.
-pub(super) const CATALOG: &[&str] = &[include_str!("schema/catalog/001-segments.sql")];
+pub(super) const CATALOG: &[&str] = &[
+    include_str!("schema/catalog/001-segments.sql"),
+    include_str!("schema/catalog/002-topology.sql"),
+];
 /// What a segment gets once it is written no more.
 pub(super) const SEAL: &str = include_str!("schema/seal.sql");
 

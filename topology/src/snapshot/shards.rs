@@ -13,7 +13,7 @@ const SHARDS: usize = 256;
 type Shard<K, V> = HashMap<K, V, RandomState>;
 
 /// A hash map that is cheap to copy and, after that, cheap to change.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ShardMap<K, V> {
     shards: Box<[Arc<Shard<K, V>>]>,
     hasher: RandomState,
