@@ -25,6 +25,7 @@ mod history;
 mod identity;
 pub mod ovsdb;
 mod snapshot;
+pub mod watch;
 
 pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};
 pub use error::TopologyError;

@@ -1,0 +1,147 @@
+//! From what was heard to the graph.
+
+use crate::element::Metadata;
+use crate::error::TopologyError;
+use crate::graph::{Edit, NodeSpec};
+use crate::watch::shared::{Mailbox, Shared};
+use crate::watch::wiring::Port;
+
+use super::interfaces::{Interface, Interfaces};
+
+/// What a [`flush`] could not do.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Interfaces elsewhere that are the other end of one here, and may not know.
+    pub(super) elsewhere: Vec<Port>,
+    /// Whether somebody deleted a node of ours: all must be read and said anew.
+    pub(super) deleted: bool,
+    /// Why an interface has no node.
+    pub(super) refused: Option<TopologyError>,
+}
+
+/// Tells the graph all that is new, in one edit: first what is gone, then what changed (names that
+/// become free), then what came.
+pub(super) fn flush(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mailbox) -> Left {
+    let mut left = Left::default();
+    if interfaces.dirty.is_empty() && interfaces.gone.is_empty() {
+        return left;
+    }
+    shared.graph.edit(|edit| {
+        // Asked under the graph's lock: whoever stops the watcher removes the nodes after that, and a
+        // namespace of the same name may have nodes of the same ID by now.
+        if mailbox.is_stopped() {
+            return;
+        }
+        for (index, node) in std::mem::take(&mut interfaces.gone) {
+            edit.remove_node(&node);
+            shared.wiring.vanish(interfaces.port(index));
+        }
+        let dirty = std::mem::take(&mut interfaces.dirty);
+        for index in &dirty {
+            if !update(edit, interfaces, *index) {
+                shared.wiring.vanish(interfaces.port(*index));
+                interfaces.forget_node(*index);
+                left.deleted = true;
+            }
+        }
+        for index in &dirty {
+            if let Err(error) = create(edit, interfaces, shared, *index) {
+                left.refused = Some(error);
+            }
+        }
+        for index in dirty {
+            if interfaces
+                .by_index
+                .get(&index)
+                .is_some_and(|interface| interface.node.is_some())
+            {
+                let new = shared
+                    .wiring
+                    .want(edit, interfaces.port(index), interfaces.wants(index));
+                left.elsewhere.extend(new);
+            }
+        }
+    });
+    left.elsewhere
+        .retain(|port| port.namespace != interfaces.namespace);
+    left
+}
+
+/// Says what is new of an interface that has a node. Returns whether the node is still there.
+fn update(edit: &mut Edit<'_>, interfaces: &mut Interfaces, index: u32) -> bool {
+    let Some(interface) = interfaces.by_index.get_mut(&index) else {
+        return true;
+    };
+    let Some(node) = interface.node.clone() else {
+        return true;
+    };
+    let pending = std::mem::take(&mut interface.pending);
+    let said = edit.update_node(&node, |metadata| {
+        for (key, value) in pending {
+            match value {
+                Some(value) => metadata.insert(key.to_owned(), value),
+                None => metadata.remove(key),
+            };
+        }
+    });
+    said.is_ok()
+}
+
+/// Makes the node of an interface that has none.
+fn create(
+    edit: &mut Edit<'_>,
+    interfaces: &mut Interfaces,
+    shared: &Shared,
+    index: u32,
+) -> Result<(), TopologyError> {
+    let port = interfaces.port(index);
+    let Some(interface) = interfaces.by_index.get_mut(&index) else {
+        return Ok(());
+    };
+    if interface.node.is_some() || interface.pending.is_empty() {
+        return Ok(());
+    }
+    let metadata: Metadata = interface
+        .pending
+        .iter()
+        .filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?)))
+        .collect();
+    let link = &interface.link;
+    let spec = NodeSpec::new(&interfaces.owner, link.type_name(), &link.name).with_all(metadata);
+    let node = edit.upsert_node(spec)?;
+    interface.pending.clear();
+    interface.node = Some(node.clone());
+    shared.wiring.appear(edit, port, &node);
+    Ok(())
+}
+
+/// Writes counters, which make no revision.
+pub(super) fn count(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mailbox) {
+    shared.graph.edit(|edit| {
+        if mailbox.is_stopped() {
+            return;
+        }
+        let now = edit.at();
+        for interface in interfaces.by_index.values_mut() {
+            count_one(edit, interface, now);
+        }
+    });
+}
+
+/// Counters that stand still are not written again.
+fn count_one(edit: &mut Edit<'_>, interface: &mut Interface, now: i64) {
+    let (Some(node), Some(counters)) = (&interface.node, interface.link.counters) else {
+        return;
+    };
+    let before = interface.counted.replace((now, counters));
+    let delta = before.map(|(_, before)| counters.since(&before));
+    if counters.is_zero() || delta.is_some_and(|delta| delta.is_zero()) {
+        return;
+    }
+    // A node that is gone is made anew, with its counters, at the next look.
+    let _ = edit.update_metrics(node, "Metric", |metric| *metric = counters.to_json(None, now));
+    if let (Some(delta), Some((start, _))) = (delta, before) {
+        let last = delta.to_json(Some(start), now);
+        let _ = edit.update_metrics(node, "LastUpdateMetric", |metric| *metric = last);
+    }
+}
