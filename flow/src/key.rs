@@ -93,6 +93,7 @@ impl FlowKey {
 
     /// Sets the MAC addresses. This setter and the others take source before destination;
     /// [`Self::canonicalize`] puts them in order.
+    #[inline]
     pub fn set_macs(&mut self, first: MacAddr, second: MacAddr) {
         self.0[4] |= mac_word(first);
         self.0[5] |= mac_word(second);
@@ -100,6 +101,7 @@ impl FlowKey {
     }
 
     /// Sets IPv4 addresses.
+    #[inline]
     pub fn set_ipv4(&mut self, first: u32, second: u32) {
         self.0[0] = u64::from(first) << 32;
         self.0[2] = u64::from(second) << 32;
@@ -119,6 +121,7 @@ impl FlowKey {
     }
 
     /// Sets the ports of IP protocol `protocol`.
+    #[inline]
     pub fn set_ports(&mut self, protocol: u8, first: u16, second: u16) {
         self.clear_kind();
         self.0[4] |= u64::from(first);
@@ -163,6 +166,7 @@ impl FlowKey {
     /// Puts the endpoints in canonical order: by MAC address, by IP address if those are equal or not
     /// there, by port if those are equal too. True if they were the other way round. Endpoints that
     /// cannot be told apart are left, unless `answer` says that the packet goes back.
+    #[inline]
     pub fn canonicalize(&mut self, answer: bool) -> bool {
         let [a0, a1, b0, b1, a4, b4, ..] = self.0;
         let has_ports = self.0[7] & KIND_PORTS != 0;

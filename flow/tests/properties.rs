@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use flowtap_flow::decode::{DecodeOptions, Part, decode};
 use flowtap_flow::packet::{LinkType, Packet};
-use flowtap_flow::point::LayerKeyMode;
+use flowtap_flow::point::{LayerKeyMode, PointOptions};
+use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
-use support::{Bench, ethernet, icmp_echo, ipv4, ipv6, tcp, udp};
+use support::{Bench, ethernet, icmp_echo, ipv4, ipv6, tcp, udp, udp_frame};
 
 fn parts(link_type: LinkType, data: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
@@ -165,6 +166,47 @@ proptest! {
             prop_assert_eq!(flow.metric.ab_packets, count);
         }
         bench.balance();
+    }
+
+    #[test]
+    fn raw_sums_of_samples_are_exact_whatever_the_rates(
+        samples in prop::collection::vec(
+            (
+                any::<bool>(),
+                prop::sample::select(vec![64u32, 64, 64, 64, 128, 1, 0, u32::MAX]),
+                prop::sample::select(vec![60u32, 100, 1500, u32::MAX]),
+            ),
+            1..12,
+        ),
+        exact_times: bool,
+    ) {
+        let point = PointOptions { exact_times, ..PointOptions::default() };
+        let mut bench = Bench::with(TableOptions::default(), point);
+        let (mut packets, mut bytes, mut rate) = ([0u64; 2], [0u64; 2], None);
+        let mut estimate = [0u64; 2];
+        for (i, (ab, n, len)) in samples.iter().enumerate() {
+            // The first packet says which end is A.
+            let ab = *ab || i == 0;
+            let frame = udp_frame(ab, 1000, 2000, b"x");
+            let mut packet = Packet::new(Timestamp::from_millis(1), *len, LinkType::ETHERNET, &frame);
+            packet.sampling_rate = *n;
+            bench.see_packet(packet);
+            let side = usize::from(!ab);
+            estimate[side] = estimate[side].saturating_add(u64::from(*len).saturating_mul(u64::from(*n).max(1)));
+            if *n != 1 {
+                rate = Some(*n);
+                packets[side] += 1;
+                bytes[side] += u64::from(*len);
+            }
+        }
+        let flow = bench.live().remove(0);
+        prop_assert_eq!([flow.metric.ab_bytes, flow.metric.ba_bytes], estimate);
+        let sampling = flow.extra.and_then(|extra| extra.sampling);
+        prop_assert_eq!(sampling.map(|s| s.rate), rate);
+        if let Some(sampling) = sampling {
+            prop_assert_eq!([sampling.ab_packets, sampling.ba_packets], packets);
+            prop_assert_eq!([sampling.ab_bytes, sampling.ba_bytes], bytes);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ pub struct Part {
 }
 
 impl Part {
+    #[inline]
     pub(super) fn new(point: u32, packet: u16, len: u32, link_type: LinkType) -> Self {
         Self {
             key: FlowKey::new(point),

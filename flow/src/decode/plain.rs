@@ -10,8 +10,10 @@ use super::part::{Part, Probe, TcpSegment};
 use super::transport::number;
 use super::{DecodeOptions, application, tunnel};
 use crate::flow::MacAddr;
+use crate::key::FlowKey;
 use crate::layers::{Layer, LayersPath};
 use crate::packet::{LinkType, Packet};
+use crate::point::LayerKeyMode;
 
 /// Where the IPv4 header begins.
 const NETWORK: usize = 14;
@@ -43,7 +45,6 @@ struct Transport {
     path: LayersPath,
     /// Where the payload begins.
     payload: usize,
-    layer: Option<Layer>,
     probe: Probe,
     tcp: TcpSegment,
 }
@@ -83,21 +84,25 @@ pub(super) fn decode(
     };
 
     let macs = (mac_of(head, 6), mac_of(head, 0));
-    let mut part = Part::new(options.point, index, packet.len, LinkType::ETHERNET);
-    part.key
-        .set_ipv4(u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16));
-    part.key.set_ports(protocol, ports.0, ports.1);
-    part.path = transport.path;
-    if let Some(layer) = transport.layer {
-        part.path.push(layer);
+    let mut key = FlowKey::new(options.point);
+    key.set_ipv4(u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16));
+    key.set_ports(protocol, ports.0, ports.1);
+    if options.layer_key_mode == LayerKeyMode::L2 {
+        key.set_macs(macs.0, macs.1);
     }
-    part.macs = Some(macs);
-    part.ttl = head[NETWORK + 8];
-    part.probe = transport.probe;
-    part.tcp = transport.tcp;
-    part.payload = (low_32(transport.payload), low_32(end));
-    part.finish(options.layer_key_mode);
-    parts.push(part);
+    let swapped = key.canonicalize(false);
+    // Filled in where it stays: a part is too long to be moved for nothing.
+    parts.push(Part::new(options.point, index, packet.len, LinkType::ETHERNET));
+    if let Some(part) = parts.last_mut() {
+        part.key = key;
+        part.swapped = swapped;
+        part.path = transport.path;
+        part.macs = Some(macs);
+        part.ttl = head[NETWORK + 8];
+        part.probe = transport.probe;
+        part.tcp = transport.tcp;
+        part.payload = (low_32(transport.payload), low_32(end));
+    }
     true
 }
 
@@ -113,9 +118,8 @@ fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16))
     let captured_all = end < packet.data.len() || packet.len as usize <= packet.data.len();
     let wire_end = if captured_all { end } else { packet.len as usize };
     Some(Transport {
-        path: TCP,
+        path: extended(TCP, application::of_tcp(ports, &segment[header_len..])),
         payload,
-        layer: application::of_tcp(ports, &segment[header_len..]),
         probe: Probe::None,
         tcp: TcpSegment {
             present: true,
@@ -132,12 +136,18 @@ fn udp(data: &[u8], end: usize, ports: (u16, u16), options: &DecodeOptions) -> O
     }
     let (layer, probe) = application::of_udp(ports, data.get(HEADERS..end)?);
     Some(Transport {
-        path: UDP,
+        path: extended(UDP, layer),
         payload: HEADERS,
-        layer,
         probe,
         tcp: TcpSegment::default(),
     })
+}
+
+fn extended(mut path: LayersPath, application: Option<Layer>) -> LayersPath {
+    if let Some(layer) = application {
+        path.push(layer);
+    }
+    path
 }
 
 fn low_32(value: usize) -> u32 {
@@ -150,7 +160,6 @@ mod tests {
 
     use super::super::{DecodeOptions, walk};
     use super::*;
-    use crate::point::LayerKeyMode;
     use crate::timestamp::Timestamp;
 
     /// Ports that mean something, and one that does not.

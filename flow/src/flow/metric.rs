@@ -127,6 +127,18 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// Counts `packets` of `bytes` in all, sampled at 1:`rate`. Counters stop at their end.
+    pub(crate) fn count(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
+        self.rate = rate;
+        let (total_packets, total_bytes) = if ab {
+            (&mut self.ab_packets, &mut self.ab_bytes)
+        } else {
+            (&mut self.ba_packets, &mut self.ba_bytes)
+        };
+        *total_packets = total_packets.saturating_add(packets);
+        *total_bytes = total_bytes.saturating_add(bytes);
+    }
+
     /// The 95 % error bound of the estimate in percent: 196·√(1/samples) (sflow.org, packetSamplingBasics).
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a percentage for people")]

@@ -30,7 +30,7 @@ pub(super) struct Rare {
     pub(super) tcp: Option<Box<TcpTracker>>,
     /// Defragmentation details.
     pub(super) ip: Option<IpMetric>,
-    /// Raw sums of sampled traffic.
+    /// Raw sums of sampled traffic, where they do not follow from the totals.
     pub(super) sampling: Option<Sampling>,
     /// Contents of extra layers.
     pub(super) layers: serde_json::Map<String, serde_json::Value>,
@@ -53,13 +53,13 @@ impl Extra {
 }
 
 impl Rare {
-    /// The document that queries and stores see.
+    /// The document that queries and stores see, but for the sampling: [`super::state::FlowState`] knows.
     pub(super) fn document(&self) -> FlowExtra {
         let tcp_metric: Option<TcpMetric> = self.tcp.as_ref().map(|tracker| tracker.metric());
         FlowExtra {
             tcp_metric,
             ip_metric: self.ip,
-            sampling: self.sampling,
+            sampling: None,
             layers: self.layers.clone(),
         }
     }

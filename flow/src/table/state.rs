@@ -1,7 +1,7 @@
 //! One flow as the table holds it: 96 bytes beside its 64-byte key.
 
 use crate::decode::{Part, Probe, TcpSegment};
-use crate::flow::{FinishType, Flow, FlowExtra, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
+use crate::flow::{FinishType, Flow, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
 use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
 use crate::id::{flow_ids, tracking_ids};
 use crate::key::{FlowKey, KeyKind};
@@ -27,6 +27,10 @@ const PROBE: u16 = 1 << 6;
 const PROBE_AB: u16 = 1 << 7;
 /// A second packet came: not the first to be evicted.
 const REFERENCED: u16 = 1 << 8;
+/// All packets were samples of one rate, which stands in `probe_at`: the raw sums follow from the
+/// totals. Samples have no exact times, hence no use for a probe; and nearly all flows of an agent
+/// are of this kind, for which two allocations and as many waits for memory a packet are saved.
+const ONE_RATE: u16 = 1 << 9;
 
 /// The bits of the VLAN id that hold the two outermost tags.
 const OUTER_VLANS: u64 = 0xff_ffff;
@@ -53,6 +57,7 @@ pub(super) struct FlowState {
     ba_bytes: u64,
     pub(super) uuid: FlowId,
     rtt: u64,
+    /// When the request came that waits for its answer, or the sampling rate: see [`ONE_RATE`].
     probe_at: i64,
     pub(super) raw: Position,
     /// Packets modulo 2³²; what overflows stands in [`Rare::carry`].
@@ -221,6 +226,9 @@ impl FlowState {
         let ab = part.swapped == self.is(A_IS_SECOND);
         let weight = u64::from(seen.sampling_rate.max(1));
         let (packets, bytes) = (u64::from(seen.packets), seen.bytes);
+        if seen.sampling_rate != 1 || self.is(ONE_RATE) {
+            self.sample(ab, packets, bytes, seen);
+        }
         let (counter, total_bytes) = if ab {
             (&mut self.ab_packets, &mut self.ab_bytes)
         } else {
@@ -246,9 +254,6 @@ impl FlowState {
         if part.tcp.present {
             self.tcp(part, ab, seen);
         }
-        if seen.sampling_rate != 1 {
-            self.sample(ab, packets, bytes, seen.sampling_rate);
-        }
     }
 
     /// Notes that the packet just counted was complete only at `at`, with its last fragment: from
@@ -265,16 +270,53 @@ impl FlowState {
         self.rare_mut().ip.get_or_insert_with(IpMetric::default)
     }
 
-    fn sample(&mut self, ab: bool, packets: u64, bytes: u64, rate: u32) {
-        let sampling = self.rare_mut().sampling.get_or_insert_with(Sampling::default);
-        sampling.rate = rate;
-        let (total_packets, total_bytes) = if ab {
-            (&mut sampling.ab_packets, &mut sampling.ab_bytes)
-        } else {
-            (&mut sampling.ba_packets, &mut sampling.ba_bytes)
-        };
-        *total_packets = total_packets.saturating_add(packets);
-        *total_bytes = total_bytes.saturating_add(bytes);
+    /// Counts a sample raw, before the totals count what it stands for.
+    fn sample(&mut self, ab: bool, packets: u64, bytes: u64, seen: &Seen) {
+        let rate = seen.sampling_rate;
+        if self.is_new() && !seen.exact {
+            self.flags |= ONE_RATE;
+            self.probe_at = i64::from(rate);
+        }
+        if self.is(ONE_RATE) {
+            if self.probe_at == i64::from(rate) && self.has_room_for(bytes, rate) {
+                return;
+            }
+            let sums = self.sampling();
+            self.flags &= !ONE_RATE;
+            self.rare_mut().sampling = sums;
+        }
+        if rate != 1 {
+            let sampling = self.rare_mut().sampling.get_or_insert_with(Sampling::default);
+            sampling.count(ab, packets, bytes, rate);
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.ab_packets | self.ba_packets == 0 && self.rare().is_none_or(|rare| rare.carry == [0, 0])
+    }
+
+    /// True if both byte counters can take `bytes` at this rate and stay below their end, as they must
+    /// for raw sums to follow from them.
+    fn has_room_for(&self, bytes: u64, rate: u32) -> bool {
+        let estimate = bytes.checked_mul(u64::from(rate.max(1)));
+        let most = self.ab_bytes.max(self.ba_bytes);
+        estimate.and_then(|estimate| most.checked_add(estimate)).is_some()
+    }
+
+    /// The raw sums, if packets were sampled.
+    fn sampling(&self) -> Option<Sampling> {
+        if !self.is(ONE_RATE) {
+            return self.rare().and_then(|rare| rare.sampling);
+        }
+        let rate = u32::try_from(self.probe_at).unwrap_or_default();
+        let (totals, weight) = (self.totals(), u64::from(rate.max(1)));
+        Some(Sampling {
+            rate,
+            ab_packets: totals.ab_packets / weight,
+            ab_bytes: totals.ab_bytes / weight,
+            ba_packets: totals.ba_packets / weight,
+            ba_bytes: totals.ba_bytes / weight,
+        })
     }
 
     fn probe(&mut self, probe: Probe, ab: bool, at: i64) {
@@ -406,7 +448,8 @@ impl FlowState {
             .macs()
             .map(|(first, second)| order(first, second))
             .or_else(|| self.rare().and_then(|rare| rare.link));
-        let extra = self.rare().map(Rare::document).filter(|extra| !extra.is_empty());
+        let mut extra = self.rare().map(Rare::document).unwrap_or_default();
+        extra.sampling = self.sampling();
         Flow {
             uuid: self.uuid,
             tracking_id,
@@ -429,7 +472,7 @@ impl FlowState {
             capture_id: point.options.capture_id.clone(),
             raw_packets_captured: self.raw_kept,
             finish_type,
-            extra: extra.map(Box::<FlowExtra>::new),
+            extra: (!extra.is_empty()).then(|| Box::new(extra)),
         }
     }
 
