@@ -20,10 +20,13 @@
 mod element;
 mod error;
 mod event;
+mod follow;
 mod graph;
 mod history;
 mod identity;
 pub mod ovsdb;
+mod path;
+pub mod rules;
 mod snapshot;
 pub mod watch;
 

@@ -235,7 +235,8 @@ impl Snapshot {
         self.edges.insert(edge.id.clone(), edge);
     }
 
-    fn remove_edge(&mut self, id: &EdgeId) {
+    /// Takes an edge out, for what is no event.
+    pub(crate) fn remove_edge(&mut self, id: &EdgeId) {
         let Some(edge) = self.edges.remove(id) else {
             return;
         };

@@ -1,0 +1,76 @@
+//! Entries within entries of metadata: `ExtID.vm-id` is `vm-id` of the object `ExtID`.
+
+use serde_json::Value;
+use serde_json::map::Entry;
+
+use crate::element::Metadata;
+
+/// What `path` leads to.
+pub(crate) fn get<'m>(metadata: &'m Metadata, path: &str) -> Option<&'m Value> {
+    // A key may have dots itself: OVSDB's often do.
+    if let Some(value) = metadata.get(path) {
+        return Some(value);
+    }
+    let (first, rest) = path.split_once('.')?;
+    get(metadata.get(first)?.as_object()?, rest)
+}
+
+/// Makes `path` lead to `value`. What is in the way and is no object stays, and nothing is set.
+pub(crate) fn set(metadata: &mut Metadata, path: &str, value: Value) {
+    let nested = path.split_once('.').filter(|_| !metadata.contains_key(path));
+    let Some((first, rest)) = nested else {
+        metadata.insert(path.to_owned(), value);
+        return;
+    };
+    let inner = match metadata.entry(first) {
+        Entry::Vacant(vacant) => vacant.insert(Value::Object(Metadata::new())),
+        Entry::Occupied(occupied) => occupied.into_mut(),
+    };
+    if let Some(inner) = inner.as_object_mut() {
+        set(inner, rest, value);
+    }
+}
+
+/// Makes `path` lead nowhere; objects that are empty then go as well.
+pub(crate) fn remove(metadata: &mut Metadata, path: &str) {
+    if metadata.remove(path).is_some() {
+        return;
+    }
+    let Some((first, rest)) = path.split_once('.') else {
+        return;
+    };
+    if let Some(inner) = metadata.get_mut(first).and_then(Value::as_object_mut) {
+        remove(inner, rest);
+        if inner.is_empty() {
+            metadata.remove(first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata(value: Value) -> Metadata {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn paths_lead_into_objects() {
+        let mut all = metadata(json!({"ExtID": {"vm-id": "7", "a.b": 1}, "MTU": 1500}));
+        assert_eq!(get(&all, "ExtID.vm-id"), Some(&json!("7")));
+        assert_eq!(get(&all, "ExtID.a.b"), Some(&json!(1)));
+        assert_eq!(get(&all, "MTU.x"), None);
+        set(&mut all, "ExtID.vm-id", json!("8"));
+        set(&mut all, "New.deep.er", json!(true));
+        set(&mut all, "MTU.x", json!("in the way"));
+        let expected = json!({"ExtID": {"vm-id": "8", "a.b": 1}, "MTU": 1500, "New": {"deep": {"er": true}}});
+        assert_eq!(all, metadata(expected));
+        for path in ["New.deep.er", "ExtID.a.b", "ExtID.none", "none.none"] {
+            remove(&mut all, path);
+        }
+        assert_eq!(all, metadata(json!({"ExtID": {"vm-id": "8"}, "MTU": 1500})));
+    }
+}
