@@ -51,7 +51,7 @@ fn read(path: &str) -> Result<Vec<RawPacket>, Box<dyn Error>> {
             index: 0,
             len: packet.len,
             link_type: packet.link_type,
-            data: packet.data.to_vec(),
+            data: packet.data.to_vec().into(),
         }));
     })?;
     Ok(packets)

@@ -23,7 +23,10 @@ fn packets() -> Vec<RawPacket> {
             index: 1,
             len: 64,
             link_type: LinkType::ETHERNET,
-            data: (0..64).map(|at| (index.rotate_left(at) & 0xff) as u8).collect(),
+            data: (0..64)
+                .map(|at| (index.rotate_left(at) & 0xff) as u8)
+                .collect::<Vec<_>>()
+                .into(),
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp::Timestamp;
@@ -133,8 +134,8 @@ pub struct RawPacket {
     pub len: u32,
     /// What the first byte of `data` begins.
     pub link_type: LinkType,
-    /// The captured bytes.
-    pub data: Vec<u8>,
+    /// The captured bytes; packets of one flow share an allocation.
+    pub data: Bytes,
 }
 
 impl RawPacket {

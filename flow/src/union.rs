@@ -327,7 +327,7 @@ mod tests {
                     index,
                     len: 60,
                     link_type: LinkType::ETHERNET,
-                    data: vec![1],
+                    data: vec![1].into(),
                 },
             )
         };

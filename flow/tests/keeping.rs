@@ -124,7 +124,7 @@ fn the_first_packets_of_each_flow_are_kept_as_they_were() {
     let packets = kept(&bench);
     assert_eq!(packets.iter().map(|p| p.index).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(packets[1].timestamp.nanos(), 1_000_000_008);
-    assert_eq!((packets[0].len, &packets[0].data), (1500, &frame));
+    assert_eq!((packets[0].len, &packets[0].data[..]), (1500, &frame[..]));
     assert_eq!(bench.live()[0].raw_packets_captured, 2);
     assert_eq!(bench.balance().raw_kept, 2);
 }

@@ -30,7 +30,7 @@ fn parse<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Outcome {
                 index: 0,
                 len: packet.len,
                 link_type: packet.link_type,
-                data: packet.data.to_vec(),
+                data: packet.data.to_vec().into(),
             }));
         });
         if let Err(found) = pushed {

@@ -96,7 +96,7 @@ fn template(keep: bool) -> FlowUpdate {
         index,
         len: 64,
         link_type: LinkType::ETHERNET,
-        data: vec![0x5a; 64],
+        data: vec![0x5a; 64].into(),
     };
     let flow = Flow {
         uuid: FlowId::NONE,

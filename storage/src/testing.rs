@@ -45,7 +45,7 @@ pub(crate) fn raw_packet() -> impl Strategy<Value = RawPacket> {
             index,
             len,
             link_type: LinkType(link_type),
-            data,
+            data: data.into(),
         },
     )
 }

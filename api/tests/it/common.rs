@@ -255,7 +255,7 @@ pub(crate) fn sample() -> ListReader {
                 index,
                 len: 1500,
                 link_type: LinkType::ETHERNET,
-                data,
+                data: data.into(),
             },
         )
     };

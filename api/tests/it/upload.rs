@@ -20,7 +20,7 @@ fn packets(count: u32) -> Vec<RawPacket> {
         index,
         len: 60,
         link_type: LinkType::ETHERNET,
-        data: vec![0; 60],
+        data: vec![0; 60].into(),
     };
     (1..=count).map(packet).collect()
 }

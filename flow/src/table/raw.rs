@@ -3,6 +3,8 @@
 //! Each group of the table has one log. A record holds where the flow's previous record lies, so a
 //! flow keeps one position only. A chunk is given back when the last record in it has been taken.
 
+use bytes::Bytes;
+
 use crate::packet::{LinkType, RawPacket};
 use crate::timestamp::Timestamp;
 
@@ -66,15 +68,17 @@ impl RawLog {
         };
         let chunk = &mut self.chunks[number as usize];
         let offset = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
-        let bytes = &mut chunk.bytes;
-        bytes.extend_from_slice(&previous.chunk.to_le_bytes());
-        bytes.extend_from_slice(&previous.offset.to_le_bytes());
-        bytes.extend_from_slice(&packet.timestamp.nanos().to_le_bytes());
-        bytes.extend_from_slice(&packet.index.to_le_bytes());
-        bytes.extend_from_slice(&packet.len.to_le_bytes());
-        bytes.extend_from_slice(&u32::from(packet.link_type.0).to_le_bytes());
-        bytes.extend_from_slice(&(u32::try_from(packet.data.len()).unwrap_or(u32::MAX)).to_le_bytes());
-        bytes.extend_from_slice(packet.data);
+        let mut header = [0; HEADER];
+        header[0..4].copy_from_slice(&previous.chunk.to_le_bytes());
+        header[4..8].copy_from_slice(&previous.offset.to_le_bytes());
+        header[8..16].copy_from_slice(&packet.timestamp.nanos().to_le_bytes());
+        header[16..20].copy_from_slice(&packet.index.to_le_bytes());
+        header[20..24].copy_from_slice(&packet.len.to_le_bytes());
+        header[24..28].copy_from_slice(&u32::from(packet.link_type.0).to_le_bytes());
+        let caplen = u32::try_from(packet.data.len()).unwrap_or(u32::MAX);
+        header[28..32].copy_from_slice(&caplen.to_le_bytes());
+        chunk.bytes.extend_from_slice(&header);
+        chunk.bytes.extend_from_slice(packet.data);
         chunk.records += 1;
         Position {
             chunk: number + 1,
@@ -103,22 +107,32 @@ impl RawLog {
         number
     }
 
-    /// The records from `position` back, oldest first, without taking them.
+    /// The records from `position` back, oldest first, without taking them. Their bytes share one
+    /// allocation.
     pub(super) fn read(&self, mut position: Position) -> Vec<RawPacket> {
-        let mut packets = Vec::new();
-        while let Some((packet, previous)) = self.record(position) {
-            packets.push(packet);
-            position = previous;
+        let mut records = Vec::new();
+        while let Some(record) = self.record(position) {
+            position = record.previous();
+            records.push(record);
         }
-        packets.reverse();
-        packets
+        let mut bytes = Vec::with_capacity(records.iter().map(|record| record.data.len()).sum());
+        for record in records.iter().rev() {
+            bytes.extend_from_slice(record.data);
+        }
+        let (bytes, mut at) = (Bytes::from(bytes), 0);
+        let packet = |record: &Record<'_>| {
+            let data = bytes.slice(at..at + record.data.len());
+            at += record.data.len();
+            record.packet(data)
+        };
+        records.iter().rev().map(packet).collect()
     }
 
     /// Takes the records from `position` back, oldest first: their space is given back.
     pub(super) fn take(&mut self, position: Position) -> Vec<RawPacket> {
         let packets = self.read(position);
         let mut at = position;
-        while let Some(previous) = self.previous(at) {
+        while let Some(previous) = self.record(at).map(|record| record.previous()) {
             self.release(at.chunk - 1);
             at = previous;
         }
@@ -142,44 +156,45 @@ impl RawLog {
         }
     }
 
-    fn previous(&self, position: Position) -> Option<Position> {
-        let header = self.header(position)?;
-        Some(Position {
-            chunk: u32_of(header, 0),
-            offset: u32_of(header, 4),
-        })
-    }
-
-    fn record(&self, position: Position) -> Option<(RawPacket, Position)> {
-        let previous = self.previous(position)?;
-        let header = self.header(position)?;
-        let caplen = u32_of(header, 28) as usize;
-        let begin = position.offset as usize + HEADER;
-        let data = self
-            .chunks
-            .get(position.chunk as usize - 1)?
-            .bytes
-            .get(begin..begin + caplen)?
-            .to_vec();
-        let packet = RawPacket {
-            timestamp: Timestamp::from_nanos(i64::from_le_bytes(header[8..16].try_into().ok()?)),
-            index: u32_of(header, 16),
-            len: u32_of(header, 20),
-            link_type: LinkType(u16::try_from(u32_of(header, 24)).unwrap_or_default()),
-            data,
-        };
-        Some((packet, previous))
-    }
-
-    fn header(&self, position: Position) -> Option<&[u8]> {
+    fn record(&self, position: Position) -> Option<Record<'_>> {
         let chunk = self.chunks.get((position.chunk as usize).checked_sub(1)?)?;
-        chunk
+        let (header, rest) = chunk
             .bytes
-            .get(position.offset as usize..position.offset as usize + HEADER)
+            .get(position.offset as usize..)?
+            .split_first_chunk::<HEADER>()?;
+        let data = rest.get(..u32_of(header, 28) as usize)?;
+        Some(Record { header, data })
     }
 }
 
-fn u32_of(bytes: &[u8], at: usize) -> u32 {
+/// A record where it lies.
+struct Record<'a> {
+    header: &'a [u8; HEADER],
+    data: &'a [u8],
+}
+
+impl Record<'_> {
+    fn previous(&self) -> Position {
+        Position {
+            chunk: u32_of(self.header, 0),
+            offset: u32_of(self.header, 4),
+        }
+    }
+
+    fn packet(&self, data: Bytes) -> RawPacket {
+        let mut nanos = [0; 8];
+        nanos.copy_from_slice(&self.header[8..16]);
+        RawPacket {
+            timestamp: Timestamp::from_nanos(i64::from_le_bytes(nanos)),
+            index: u32_of(self.header, 16),
+            len: u32_of(self.header, 20),
+            link_type: LinkType(u16::try_from(u32_of(self.header, 24)).unwrap_or_default()),
+            data,
+        }
+    }
+}
+
+fn u32_of(bytes: &[u8; HEADER], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)

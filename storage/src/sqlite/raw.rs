@@ -126,7 +126,7 @@ fn take_packet(rest: &mut &[u8], before: &mut i64) -> Option<RawPacket> {
         index,
         len,
         link_type,
-        data: data.to_vec(),
+        data: data.to_vec().into(),
     })
 }
 
@@ -229,7 +229,7 @@ mod tests {
             index,
             len: 100_000,
             link_type: LinkType::ETHERNET,
-            data: vec![7; 100_000],
+            data: vec![7; 100_000].into(),
         };
         let packets: Vec<_> = (1..=7).map(packet).collect();
         let chunks = chunks(&packets);

@@ -113,7 +113,7 @@ fn to_raw(packet: &Packet<'_>) -> RawPacket {
         index: 0,
         len: packet.len,
         link_type: packet.link_type,
-        data: packet.data.to_vec(),
+        data: packet.data.to_vec().into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::make::{self, Pcap, variants};
-use super::{read, read_pieces, split};
+use super::{read, read_pieces, resized, split};
 use crate::pcap::format::Endian;
 use crate::pcap::{Damage, PcapError};
 
@@ -21,7 +21,7 @@ fn lengths_on_the_wire_that_cannot_be_become_the_captured_length() {
         (60, 60),
     ] {
         let mut packet = make::sample()[0].clone();
-        packet.data.resize(60, 0);
+        packet.data = resized(&packet.data, 60);
         packet.len = original;
         for (name, file) in variants(&[packet.clone(), packet.clone()]) {
             let lens: Vec<u32> = read(&file).complete().iter().map(|packet| packet.len).collect();
@@ -77,7 +77,7 @@ fn a_captured_length_above_the_limit_ends_the_stream_there() {
     }
     // The bytes are there, yet too many.
     let mut long = packets[0].clone();
-    long.data.resize(262_145, 0);
+    long.data = resized(&long.data, 262_145);
     let got = read(&Pcap::PLAIN.file(&[packets[0].clone(), long]));
     assert_eq!(got.packets.len(), 1);
     assert!(

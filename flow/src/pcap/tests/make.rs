@@ -43,7 +43,7 @@ fn walk(file: &[u8]) -> Vec<RawPacket> {
             index: 0,
             len: u32_at(at + 12),
             link_type: LinkType::ETHERNET,
-            data: file[at + 16..at + 16 + caplen].to_vec(),
+            data: file[at + 16..at + 16 + caplen].to_vec().into(),
         });
         at += 16 + caplen;
     }

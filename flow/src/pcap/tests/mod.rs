@@ -69,6 +69,13 @@ fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
     }
 }
 
+/// `data` cut, or with zeros behind it.
+fn resized(data: &[u8], len: usize) -> bytes::Bytes {
+    let mut data = data.to_vec();
+    data.resize(len, 0);
+    data.into()
+}
+
 fn to_raw(packet: &Packet<'_>) -> RawPacket {
     assert!(packet.captured);
     assert_eq!(packet.sampling_rate, 1);
@@ -77,7 +84,7 @@ fn to_raw(packet: &Packet<'_>) -> RawPacket {
         index: 0,
         len: packet.len,
         link_type: packet.link_type,
-        data: packet.data.to_vec(),
+        data: packet.data.to_vec().into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files written by us, read by us.
 
 use super::make;
-use super::read;
+use super::{read, resized};
 use crate::packet::{LinkType, RawPacket};
 use crate::pcap::{MAX_SNAPLEN, Resolution, file_link_type, to_pcap, to_pcapng};
 use crate::timestamp::Timestamp;
@@ -72,7 +72,7 @@ fn link_types_that_share_a_file_and_those_that_do_not() {
 #[test]
 fn what_the_format_cannot_hold_is_bent_to_the_nearest() {
     let mut packet = make::sample()[0].clone();
-    packet.data.resize(300_000, 0);
+    packet.data = resized(&packet.data, 300_000);
     packet.len = 300_000;
     packet.timestamp = Timestamp::from_nanos(-5);
     let mut late = packet.clone();
