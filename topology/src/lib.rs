@@ -20,6 +20,7 @@
 mod element;
 mod error;
 mod event;
+pub mod fabric;
 mod follow;
 mod graph;
 mod history;
