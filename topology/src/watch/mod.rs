@@ -6,11 +6,16 @@
 //! An interface's node is added as soon as the kernel tells of it (`RTM_NEWLINK`), in the first edit with
 //! `Name`, `Type`, `IfIndex`, `MAC` and `State`; what needs asking (features, routes) follows a moment
 //! later. Its owner is the host's node, or that of a namespace, whose `Path` is where to enter it.
+//!
+//! Two more are started by themselves: [`ovsdb`] for Open vSwitch, [`sflow_ports`] for the ports of sFlow
+//! agents.
 
 mod health;
 mod host;
 mod netlink;
 mod netns;
+pub mod ovsdb;
+pub mod sflow_ports;
 mod shared;
 mod wake;
 mod wiring;
