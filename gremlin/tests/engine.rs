@@ -159,7 +159,8 @@ fn nothing_is_read_before_the_query_is_right() {
     });
     let engine = engine_on(Arc::clone(&reader), EngineOptions::default());
     for wrong in [
-        "G.Flows().Hops()",
+        "G.Workflow('x')",
+        "G.Flows().Hops().NextHop('x')",
         "G.Flows().Sum('x')",
         "G.Flows().Sort().HasKey('a')",
     ] {

@@ -99,7 +99,7 @@ fn pings_are_found_counted_and_given_back() {
     );
     let packets: Vec<Seen> = packets
         .into_iter()
-        .map(|packet| (packet.timestamp, packet.data))
+        .map(|packet| (packet.timestamp, packet.data.to_vec()))
         .collect();
     assert_eq!(packets, pings);
 

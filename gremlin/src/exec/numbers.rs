@@ -144,7 +144,10 @@ impl NodeSum {
                 match value {
                     FieldValue::Int(int) => whole += i128::from(int),
                     FieldValue::Float(float) => *fraction.get_or_insert(0.0) += float,
-                    other => refused = Some(to_json(other)),
+                    other => {
+                        refused = Some(to_json(other));
+                        return ControlFlow::Break(());
+                    }
                 }
                 ControlFlow::Continue(())
             });

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod graph;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -244,7 +246,7 @@ pub(crate) fn icmp_packet(offset_us: i64, index: u32, kind: u8, link_type: LinkT
         index,
         len: 98,
         link_type,
-        data,
+        data: data.into(),
     }
 }
 
@@ -343,7 +345,7 @@ pub(crate) fn sample() -> Vec<Record> {
         index: 1,
         len: 42,
         link_type: LinkType::ETHERNET,
-        data: vec![0xff; 6],
+        data: vec![0xff; 6].into(),
     }];
 
     let mut router = record(
