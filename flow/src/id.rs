@@ -7,7 +7,6 @@
 
 use crate::flow::{FlowId, IcmpType};
 use crate::key::{FlowKey, KeyKind};
-use crate::timestamp::Timestamp;
 
 const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
 const PRIME_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
@@ -149,16 +148,17 @@ mod endpoint {
     pub(super) const SCTP: u64 = 6;
 }
 
-/// Computes the identifiers of the flow with `key` that began at `start` at the node `node_tid`.
+/// Computes the identifiers of the flow with `key` that began `start` milliseconds after the epoch at
+/// the node `node_tid`.
 #[must_use]
-pub fn flow_ids(key: &FlowKey, start: Timestamp, node_tid: &str) -> FlowIds {
+pub fn flow_ids(key: &FlowKey, start: i64, node_tid: &str) -> FlowIds {
     let (tracking_id, l3_tracking_id, mut hash) = tracking(key);
     let parent = key.parent();
     if parent != FlowId::NONE {
         hash.write(parent.to_string().as_bytes());
     }
     let mut uuid = Xx64::new(hash.digest());
-    uuid.write_piece(start.millis().to_be_bytes());
+    uuid.write_piece(start.to_be_bytes());
     uuid.write(node_tid.as_bytes());
     FlowIds {
         uuid: FlowId(uuid.digest()),

@@ -1,12 +1,13 @@
 //! Which flow goes when the table is full: the CLOCK approximation of least recently used.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use crate::flow::{FinishType, FlowId};
+use crate::flow::FinishType;
 use crate::query::FlowUpdate;
 
 use super::FlowTable;
+use super::ended::Ended;
 use super::map::KeyHash;
 use super::raw::RawLog;
 
@@ -20,20 +21,9 @@ pub(super) struct Group {
     ring: VecDeque<KeyHash>,
     /// Their kept packets.
     pub(super) raw: RawLog,
-    /// Flows of the group that began in the newest millisecond and have ended since: a flow with the
-    /// same key that begins in it too would get the same UUID.
-    ended: Ended,
+    /// Those that have ended lately.
+    pub(super) ended: Ended,
 }
-
-/// UUIDs that may not be given again, and the millisecond of their start.
-#[derive(Default)]
-struct Ended {
-    millis: i64,
-    uuids: HashSet<FlowId>,
-}
-
-/// The most UUIDs remembered, 16 bytes each; only a source without a clock comes near.
-const MAX_ENDED: usize = 1 << 16;
 
 impl Group {
     pub(super) fn len(&self) -> usize {
@@ -42,22 +32,6 @@ impl Group {
 
     pub(super) fn hashes(&self) -> Vec<KeyHash> {
         self.ring.iter().copied().collect()
-    }
-
-    /// Notes that a flow has ended that began at `start_millis`.
-    pub(super) fn end(&mut self, uuid: FlowId, start_millis: i64) {
-        if start_millis > self.ended.millis {
-            self.ended.millis = start_millis;
-            self.ended.uuids.clear();
-        }
-        if start_millis == self.ended.millis && self.ended.uuids.len() < MAX_ENDED {
-            self.ended.uuids.insert(uuid);
-        }
-    }
-
-    /// True if `uuid` is that of a flow that has ended.
-    pub(super) fn has_ended(&self, uuid: FlowId) -> bool {
-        !self.ended.uuids.is_empty() && self.ended.uuids.contains(&uuid)
     }
 
     /// The oldest flow, taken off the ring, if there are more than `capacity`.

@@ -8,6 +8,7 @@
 //! eviction and the kept packets. A group may be locked while a shard is; never the other way round.
 //! Before either comes `moving`, see [`FlowTable`].
 
+mod ended;
 mod evict;
 mod extra;
 mod fragments;
@@ -244,7 +245,7 @@ impl FlowTable {
         let packets = if last_word || !state.raw.is_none() {
             let mut group = self.group(hash.shard());
             if last_word {
-                group.end(state.uuid, state.start.div_euclid(1_000_000));
+                group.ended.note(point.number, state.start_millis(), state.uuid);
             }
             group.raw.take(std::mem::take(&mut state.raw))
         } else {

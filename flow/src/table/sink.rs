@@ -154,14 +154,14 @@ impl PointSink {
     fn begin(&mut self, part: &Part, hash: KeyHash, at: i64) -> FlowState {
         let path = self.path(part.path);
         let mut state = FlowState::begin(&part.key, part, path, at, &self.point);
-        let group = self.table.group(hash.shard());
-        for later in 1.. {
-            if !group.has_ended(state.uuid) {
-                break;
-            }
-            state.rename(&part.key, &self.point, later);
+        let collides = self.table.group(hash.shard()).ended.collides(
+            self.point.number,
+            state.start_millis(),
+            state.uuid,
+        );
+        if let Some(number) = collides {
+            state.rename(&part.key, &self.point, number);
         }
-        drop(group);
         let options = &self.point.options;
         if part.tcp.present && (options.extra_tcp_metric || options.reassemble_tcp) {
             state.rare_mut().tcp = Some(Box::new(TcpTracker::new(options.reassemble_tcp)));

@@ -99,7 +99,7 @@ impl FlowState {
             last: at,
             ab_bytes: 0,
             ba_bytes: 0,
-            uuid: flow_ids(key, Timestamp::from_nanos(at), &point.node_tid).uuid,
+            uuid: flow_ids(key, at.div_euclid(1_000_000), &point.node_tid).uuid,
             rtt: 0,
             probe_at: 0,
             raw: Position::default(),
@@ -125,11 +125,17 @@ impl FlowState {
         state
     }
 
-    /// Gives the flow the UUID that it would have, had it begun `later` ms later: another flow with its
-    /// key has begun and ended in the same millisecond.
-    pub(super) fn rename(&mut self, key: &FlowKey, point: &Point, later: i64) {
-        let start = self.start.saturating_add(later.saturating_mul(1_000_000));
-        self.uuid = flow_ids(key, Timestamp::from_nanos(start), &point.node_tid).uuid;
+    /// Gives the flow another UUID: one with its key has begun and ended in the same millisecond, and
+    /// `number` tells it from all others of which that is true. It stands in bits of the time that no
+    /// packet's time reaches, so that no other flow gets the same name.
+    pub(super) fn rename(&mut self, key: &FlowKey, point: &Point, number: i64) {
+        let millis = self.start_millis() ^ number << 44;
+        self.uuid = flow_ids(key, millis, &point.node_tid).uuid;
+    }
+
+    /// When the flow began, in milliseconds: as precise as its UUID.
+    pub(super) fn start_millis(&self) -> i64 {
+        self.start.div_euclid(1_000_000)
     }
 
     fn extra(&mut self) -> &mut Extra {
