@@ -142,8 +142,9 @@ impl Datagram {
     }
 }
 
-/// What identifies the packet that a fragment is of.
-type Id = ((u32, u32), u16, u8);
+/// What identifies the packet that a fragment is of: RFC 791's four fields, and the VLAN, in each of
+/// which the same addresses may be other hosts'.
+type Id = ((u32, u32), u16, u8, u64);
 
 /// Waits for the fragments of one capture point.
 #[derive(Debug, Default)]
@@ -158,7 +159,12 @@ pub(crate) struct Defragmenter {
 impl Defragmenter {
     /// Takes a fragment in. Returns the packet that it completes, or breaks for good.
     pub(crate) fn push(&mut self, fragment: &Fragment, part: &Part, packet: &Packet<'_>) -> Option<Datagram> {
-        let id = (fragment.addresses, fragment.identification, fragment.protocol);
+        let id = (
+            fragment.addresses,
+            fragment.identification,
+            fragment.protocol,
+            part.vlan,
+        );
         let datagram = self.pending.entry(id).or_insert_with(|| {
             self.order.push_back((packet.timestamp, id));
             let protocol = fragment.protocol;

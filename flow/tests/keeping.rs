@@ -9,7 +9,7 @@ use flowtap_flow::point::PointOptions;
 use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
-use support::{A, B, Bench, ethernet, fragment, icmp_echo, kept, udp_frame};
+use support::{A, B, Bench, dot1q, ethernet, fragment, icmp_echo, kept, udp_frame};
 
 #[test]
 fn fragments_become_one_packet_and_all_count() {
@@ -91,6 +91,19 @@ fn fragments_become_one_packet_and_all_count() {
         .into_iter()
         .find(|flow| &*flow.layers_path == "Ethernet/IPv4/Fragment");
     assert_eq!(fragment.map(|flow| flow.metric.ab_packets), Some(1));
+    // The same addresses and identification in two VLANs are two packets.
+    let mut bench = Bench::with(TableOptions::default(), point.clone());
+    for (offset, to, more) in [(0u16, 1000, true), (1000, 3000, false)] {
+        for vlan in [7, 8] {
+            let payload = &echo[offset.into()..to];
+            let packet = fragment("10.0.0.1", "10.0.0.2", 1, 99, offset, more, payload);
+            bench.see(1000, &ethernet(A, B, 0x8100, &dot1q(vlan, 0x0800, &packet)));
+        }
+    }
+    // VLANs are no part of a flow's key.
+    let whole = &bench.live()[0];
+    assert_eq!(&*whole.layers_path, "Ethernet/Dot1Q/IPv4/Fragment/ICMPv4");
+    assert_eq!(whole.metric.ab_packets, 4);
     // Overlapping ones are never joined.
     let mut bench = Bench::with(TableOptions::default(), point);
     bench.see(1000, &pieces[0]);

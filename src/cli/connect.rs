@@ -96,7 +96,7 @@ impl Connect {
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                     Err(Failure::message(
                         Status::TimedOut,
-                        format!("no answer within --timeout {limit:?}"),
+                        format!("--timeout {limit:?} is over"),
                     ))
                 }),
             }

@@ -10,6 +10,7 @@
 //! A batch is one transaction in WAL mode with `synchronous=FULL`. The current segment has no index
 //! but zones (see `zone`); when its hour is over it is sealed: a thread of its own adds the indexes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -127,7 +128,14 @@ impl SqliteStore {
     /// [`StoreError::Locked`], [`StoreError::Io`] if the directory cannot be written, and
     /// [`StoreError::Database`], which names the file, if one is damaged.
     pub fn open(dir: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::io("create", dir, source))?;
+        std::fs::create_dir_all(dir).map_err(|source| {
+            // The system says "File exists" of a file that stands where a directory should.
+            let source = match source.kind() {
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => source,
+            };
+            StoreError::io("create", dir, source)
+        })?;
         let lock = Arc::new(DirectoryLock::take(dir)?);
         let catalog = Arc::new(Catalog::open(dir)?);
         let segments = load_segments(dir, &catalog)?;
