@@ -86,11 +86,11 @@ fn fragments_become_one_packet_and_all_count() {
     let mut bench = Bench::with(TableOptions::default(), point.clone());
     bench.see(1000, &pieces[0]);
     bench.see(40_000, &udp_frame(true, 1, 2, b"x"));
-    let fragment = bench
+    let alone = bench
         .live()
         .into_iter()
         .find(|flow| &*flow.layers_path == "Ethernet/IPv4/Fragment");
-    assert_eq!(fragment.map(|flow| flow.metric.ab_packets), Some(1));
+    assert_eq!(alone.map(|flow| flow.metric.ab_packets), Some(1));
     // The same addresses and identification in two VLANs are two packets.
     let mut bench = Bench::with(TableOptions::default(), point.clone());
     for (offset, to, more) in [(0u16, 1000, true), (1000, 3000, false)] {
