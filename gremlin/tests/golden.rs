@@ -118,23 +118,22 @@ fn check(engine: &Engine, folder: &str, at_least: usize) {
     let mut queries = 0;
     let mut wrong = String::new();
     for path in files(folder) {
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(&path).expect("a file to read");
         let expected = rewrite(engine, &text);
         queries += text.lines().filter(|line| line.starts_with('>')).count();
         if bless {
-            std::fs::write(&path, &expected).unwrap();
+            std::fs::write(&path, &expected).expect("a file to write");
         } else if let Some((number, (is, should))) = (1..)
             .zip(text.lines().zip(expected.lines()))
             .find(|(_, (is, should))| is != should)
         {
-            writeln!(
+            let _ = writeln!(
                 wrong,
                 "{}:{number}\n  file:   {is}\n  engine: {should}",
                 path.display()
-            )
-            .unwrap();
+            );
         } else if text.trim_end() != expected.trim_end() {
-            writeln!(wrong, "{}: lines missing at its end", path.display()).unwrap();
+            let _ = writeln!(wrong, "{}: lines missing at its end", path.display());
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

@@ -53,7 +53,7 @@ fn graph_of(drawn: &Drawn) -> Arc<Graph> {
                 metadata: metadata.as_object().cloned().unwrap_or_default(),
                 ..NewNode::default()
             };
-            edit.put_node(node).unwrap();
+            edit.put_node(node).expect("a new ID");
         }
         for (parent, child, layer2) in &drawn.edges {
             // A second edge of one kind between two nodes is the same edge: nothing to add.

@@ -25,6 +25,9 @@ use crate::limits::{Meter, flow_bytes, size};
 use crate::syntax::ast::{Step, StepName};
 use crate::time::Window;
 
+/// The TIDs of the nodes that flows are of.
+pub(super) type Tids = HashSet<Box<str>>;
+
 /// TIDs that a reader is asked for by name; with more, each flow is looked up among them here.
 const MAX_NAMED_TIDS: usize = 64;
 
@@ -175,10 +178,7 @@ impl FlowsPlan {
 
     /// The graph that the flows are of, and the TIDs of the nodes that they are of; `None` if they are
     /// of all.
-    pub(super) fn place(
-        &self,
-        context: &Context<'_>,
-    ) -> Result<(Walker<'static>, Option<HashSet<Box<str>>>), QueryError> {
+    pub(super) fn place(&self, context: &Context<'_>) -> Result<(Walker<'static>, Option<Tids>), QueryError> {
         let (walker, state) = self.of.run(context)?;
         if self.of.is_everything() {
             return Ok((walker, None));
@@ -204,7 +204,7 @@ impl FlowsPlan {
     pub(super) fn visit_among(
         &self,
         context: &Context<'_>,
-        tids: Option<&HashSet<Box<str>>>,
+        tids: Option<&Tids>,
         sink: &mut Next<'_, Flow>,
     ) -> Result<(), QueryError> {
         let time = self

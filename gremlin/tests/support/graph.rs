@@ -31,7 +31,7 @@ fn put(edit: &mut Edit<'_>, id: &str, value: Json) -> NodeId {
         metadata: metadata(value),
         ..NewNode::default()
     };
-    edit.put_node(node).unwrap()
+    edit.put_node(node).expect("a new ID")
 }
 
 /// IDs begin with numbers that give them their order: all but the host come at one instant.
@@ -49,7 +49,7 @@ pub(crate) fn fixed() -> Arc<Graph> {
                 {"Protocol": 2, "Prefix": "192.168.0.5/32", "NextHops": [{"Priority": 0, "IfIndex": 1}]},
             ]},
         ]);
-        edit.merge_metadata(&host, metadata(json!({"RoutingTables": routes, "OS": "linux"}))).unwrap();
+        edit.merge_metadata(&host, metadata(json!({"RoutingTables": routes, "OS": "linux"}))).expect("the host");
         let bridge = put(edit, "n1-br-int", json!({
             "Name": "br-int", "Type": "ovsbridge", "UUID": "b1", "Ovs": {"Protocols": ["OpenFlow13"]},
         }));
@@ -100,22 +100,25 @@ pub(crate) fn fixed() -> Arc<Graph> {
             (&host, &bridge), (&host, &tap_a), (&host, &tap_b), (&host, &eth0), (&host, &namespace),
             (&bridge, &port_a), (&bridge, &port_b), (&namespace, &veth0),
         ] {
-            edit.link(owner, owned, "ownership", Metadata::new()).unwrap();
+            edit.link(owner, owned, "ownership", Metadata::new()).expect("both are there");
         }
         for (parent, child, kind) in [
             (&port_a, &tap_a, None), (&port_b, &tap_b, None), (&tap_a, &veth0, Some("veth")), (&eth0, &switch, None),
         ] {
             let extra = kind.map(|kind| ("Type".to_owned(), Json::from(kind)));
-            edit.link(parent, child, "layer2", extra.into_iter().collect()).unwrap();
+            edit.link(parent, child, "layer2", extra.into_iter().collect()).expect("both are there");
         }
-        edit.link(&switch, &switch, "mirroring", Metadata::new()).unwrap();
+        edit.link(&switch, &switch, "mirroring", Metadata::new()).expect("both are there");
     });
     graph
 }
 
 /// The TID that `id` has in the fixed graph.
 pub(crate) fn tid(graph: &Graph, id: &str) -> Tid {
-    graph.node(&NodeId::from(id)).and_then(|node| node.tid()).unwrap()
+    graph
+        .node(&NodeId::from(id))
+        .and_then(|node| node.tid())
+        .expect("a node with an owner")
 }
 
 /// The sample flows, seen at `tap-a` and (those of `node-b`) at `veth0`.
@@ -150,7 +153,7 @@ pub(crate) fn past(graph: &Graph) -> Past {
         (
             T + updated,
             T.saturating_add(until),
-            serde_json::from_value(node).unwrap(),
+            serde_json::from_value(node).expect("a node"),
         )
     };
     let edge = |child: &str, created: i64, until: i64| {
@@ -160,7 +163,7 @@ pub(crate) fn past(graph: &Graph) -> Past {
         (
             T + created,
             T.saturating_add(until),
-            serde_json::from_value(edge).unwrap(),
+            serde_json::from_value(edge).expect("an edge"),
         )
     };
     let metric = json!({"RxBytes": 5, "Start": T - 5_000, "Last": T});
