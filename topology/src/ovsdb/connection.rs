@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::driver::{Driver, End, Socket};
 use super::error::OvsdbError;
-use super::transact::{Answer, OperationResult, Transaction};
+use super::result::{Answer, OperationResult, results};
+use super::transact::Transaction;
 use super::wire::{self, Notification};
 
 /// Requests of ours that wait to be sent, and notifications that wait to be read. A full queue makes
@@ -129,7 +130,7 @@ impl Connection {
     /// whether it was carried out.
     pub async fn transact(&self, transaction: &Transaction) -> Result<Vec<OperationResult>, OvsdbError> {
         let answers: Vec<Option<Answer>> = self.call("transact", transaction).await?;
-        transaction.results(answers)
+        results(transaction.len(), answers)
     }
 
     /// Calls a method.

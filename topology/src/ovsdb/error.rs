@@ -19,7 +19,7 @@ pub enum OvsdbError {
     #[error("waiting for {}", .0.display())]
     NoSocket(PathBuf),
     /// The server could not be reached.
-    #[error("failed to connect to OVSDB at {address}: {source}")]
+    #[error("failed to connect to OVSDB at {address}: {source}{}", hint(.source))]
     Connect {
         /// Where.
         address: Address,
@@ -70,6 +70,14 @@ impl OvsdbError {
     /// True if the server does not know a method, so that an older one may do.
     pub(super) fn is_unknown_method(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error.starts_with("unknown method"))
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        ", run as root or as the owner of the socket"
+    } else {
+        ""
     }
 }
 

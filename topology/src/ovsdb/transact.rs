@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::datum::{Atom, Datum};
-use super::error::OvsdbError;
+use super::datum::Datum;
 use super::row::Row;
 
 /// Operations that are done all together or not at all.
@@ -139,7 +138,7 @@ impl Transaction {
         }
     }
 
-    /// Makes a row. Its result is [`OperationResult::Inserted`].
+    /// Makes a row. Its result is [`Inserted`](super::OperationResult::Inserted).
     #[must_use]
     pub fn insert(self, table: &str, row: Row) -> Self {
         self.then(Operation::Insert {
@@ -150,7 +149,7 @@ impl Transaction {
     }
 
     /// The same, and calls the row `name` (letters, digits and `_`), so that operations before and after
-    /// may hold [`Atom::named`] in its place.
+    /// may hold [`Atom::named`](super::Atom::named) in its place.
     #[must_use]
     pub fn insert_named(self, name: &str, table: &str, row: Row) -> Self {
         self.then(Operation::Insert {
@@ -160,7 +159,7 @@ impl Transaction {
         })
     }
 
-    /// Reads `columns` of rows, `_uuid` only if it is among them: [`OperationResult::Rows`].
+    /// Reads `columns` of rows, `_uuid` only if it is among them: [`Rows`](super::OperationResult::Rows).
     #[must_use]
     pub fn select(self, table: &str, rows: impl IntoIterator<Item = Condition>, columns: &[&str]) -> Self {
         self.then(Operation::Select {
@@ -170,7 +169,7 @@ impl Transaction {
         })
     }
 
-    /// Sets columns of rows: [`OperationResult::Count`].
+    /// Sets columns of rows: [`Count`](super::OperationResult::Count).
     #[must_use]
     pub fn update(self, table: &str, rows: impl IntoIterator<Item = Condition>, row: Row) -> Self {
         self.then(Operation::Update {
@@ -180,7 +179,7 @@ impl Transaction {
         })
     }
 
-    /// Changes columns of rows in place: [`OperationResult::Count`].
+    /// Changes columns of rows in place: [`Count`](super::OperationResult::Count).
     #[must_use]
     pub fn mutate(
         self,
@@ -195,7 +194,7 @@ impl Transaction {
         })
     }
 
-    /// Removes rows: [`OperationResult::Count`]. Rows that nothing names any more go by themselves,
+    /// Removes rows: [`Count`](super::OperationResult::Count). Rows that nothing names any more go by themselves,
     /// except in root tables.
     #[must_use]
     pub fn delete(self, table: &str, rows: impl IntoIterator<Item = Condition>) -> Self {
@@ -239,30 +238,9 @@ impl Transaction {
         self
     }
 
-    /// Reads the answer: one result for each operation, and perhaps an error of the commit after them.
-    pub(super) fn results(&self, answers: Vec<Option<Answer>>) -> Result<Vec<OperationResult>, OvsdbError> {
-        let expected = self.operations.len();
-        if answers.len() < expected {
-            return Err(OvsdbError::Protocol(format!(
-                "it answered {} of {expected} operations",
-                answers.len()
-            )));
-        }
-        let mut results = Vec::with_capacity(expected);
-        for (index, answer) in answers.into_iter().enumerate() {
-            let answer = answer.unwrap_or_default();
-            if let Some(error) = answer.error {
-                return Err(OvsdbError::Transaction {
-                    operation: (index < expected).then_some(index),
-                    error,
-                    details: answer.details.unwrap_or_default(),
-                });
-            }
-            if index < expected {
-                results.push(answer.into());
-            }
-        }
-        Ok(results)
+    /// How many operations there are.
+    pub(super) fn len(&self) -> usize {
+        self.operations.len()
     }
 }
 
@@ -289,46 +267,11 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What one operation did.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OperationResult {
-    /// The name of the row that was made.
-    Inserted(Uuid),
-    /// How many rows met the conditions.
-    Count(u64),
-    /// The rows that met the conditions.
-    Rows(Vec<Row>),
-    /// It is done, and there is nothing to say.
-    Done,
-}
-
-/// The answer to one operation, before it is known to which; an error if `error` is there.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Answer {
-    uuid: Option<Atom>,
-    count: Option<u64>,
-    rows: Option<Vec<Row>>,
-    error: Option<String>,
-    details: Option<String>,
-}
-
-impl From<Answer> for OperationResult {
-    fn from(answer: Answer) -> Self {
-        let Answer {
-            uuid, count, rows, ..
-        } = answer;
-        uuid.and_then(|uuid| uuid.as_uuid())
-            .map(Self::Inserted)
-            .or(count.map(Self::Count))
-            .or(rows.map(Self::Rows))
-            .unwrap_or(Self::Done)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::datum::Atom;
     use super::*;
 
     #[test]
@@ -375,51 +318,5 @@ mod tests {
                 {"op": "comment", "comment": "why"},
             ])
         );
-    }
-
-    fn answered(operations: usize, answer: serde_json::Value) -> Result<Vec<OperationResult>, OvsdbError> {
-        let transaction = (0..operations).fold(Transaction::new("db"), |all, _| all.comment("x"));
-        transaction.results(serde_json::from_value(answer).unwrap())
-    }
-
-    #[test]
-    fn results_are_typed() {
-        let results = answered(
-            4,
-            json!([{"uuid": ["uuid", Uuid::max()]}, {"count": 2}, {"rows": [{"name": "a"}]}, {}]),
-        );
-        assert_eq!(
-            results.unwrap(),
-            [
-                OperationResult::Inserted(Uuid::max()),
-                OperationResult::Count(2),
-                OperationResult::Rows(vec![Row::new().with("name", "a")]),
-                OperationResult::Done,
-            ]
-        );
-    }
-
-    #[test]
-    fn errors_name_the_operation_or_the_commit() {
-        let error = answered(
-            2,
-            json!([{}, {"error": "constraint violation", "details": "7 is odd"}]),
-        );
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "OVSDB refused the transaction at operation 1: constraint violation (7 is odd)"
-        );
-        let error = answered(3, json!([{}, {"error": "timed out"}, null])).unwrap_err();
-        assert!(matches!(
-            error,
-            OvsdbError::Transaction {
-                operation: Some(1),
-                ..
-            }
-        ));
-        let error = answered(1, json!([{}, {"error": "referential integrity violation"}])).unwrap_err();
-        assert!(matches!(error, OvsdbError::Transaction { operation: None, .. }));
-        let error = answered(2, json!([{}])).unwrap_err();
-        assert!(matches!(error, OvsdbError::Protocol(_)));
     }
 }

@@ -5,14 +5,13 @@
 //! port has ifindex and name (counter records 1 and 1005) of an interface on that bridge, both are the
 //! same thing: a `layer2` edge with `Type` `sflow` says so, and a query gets from one to the other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::Value;
 use tracing::debug;
 
 use crate::element::{Edge, LAYER2, Metadata, Node};
@@ -21,6 +20,12 @@ use crate::event::{Change, Subscription, Waker};
 use crate::graph::{Edit, Graph};
 use crate::identity::{EdgeId, NodeId};
 use crate::snapshot::Snapshot;
+
+mod known;
+#[cfg(test)]
+mod tests;
+
+use known::{Key, Known};
 
 /// Events read before ports are looked at: a burst of them is one piece of work.
 const EVENTS_AT_ONCE: usize = 1024;
@@ -75,75 +80,6 @@ impl Drop for SflowPorts {
             // If it panicked, that has been said already.
             let _ended = thread.join();
         }
-    }
-}
-
-/// What both know of the same thing: ifindex and name.
-type Key = (i64, Box<str>);
-
-/// Which side a node is on, and what it is found by.
-enum Side {
-    Port(Key),
-    Interface(Key),
-}
-
-fn side(node: &Node) -> Option<Side> {
-    let key = (
-        node.metadata.get("IfIndex").and_then(Value::as_i64)?,
-        node.name()?.into(),
-    );
-    if node.node_type() == Some("switchport") {
-        Some(Side::Port(key))
-    } else if node.metadata.contains_key("OfPort") {
-        Some(Side::Interface(key))
-    } else {
-        None
-    }
-}
-
-/// Ports and interfaces by what they are found by. Bounded by the graph; some 150 bytes each.
-#[derive(Debug, Default)]
-struct Known {
-    ports: HashMap<Key, BTreeSet<NodeId>>,
-    interfaces: HashMap<Key, BTreeSet<NodeId>>,
-    /// Those to look at.
-    dirty: HashSet<Key>,
-}
-
-impl Known {
-    fn add(&mut self, node: &Node) {
-        if let Some((nodes, key)) = self.place(node) {
-            nodes.entry(key).or_default().insert(node.id.clone());
-        }
-    }
-
-    fn remove(&mut self, node: &Node) {
-        if let Some((nodes, key)) = self.place(node)
-            && let Some(same) = nodes.get_mut(&key)
-        {
-            same.remove(&node.id);
-            if same.is_empty() {
-                nodes.remove(&key);
-            }
-        }
-    }
-
-    /// Where a node belongs, which is to be looked at then.
-    fn place(&mut self, node: &Node) -> Option<(&mut HashMap<Key, BTreeSet<NodeId>>, Key)> {
-        let (nodes, key) = match side(node)? {
-            Side::Port(key) => (&mut self.ports, key),
-            Side::Interface(key) => (&mut self.interfaces, key),
-        };
-        self.dirty.insert(key.clone());
-        Some((nodes, key))
-    }
-
-    fn look_at(&mut self, node: &Node) {
-        let _place = self.place(node);
-    }
-
-    fn look_at_all(&mut self) {
-        self.dirty.extend(self.ports.keys().cloned());
     }
 }
 
@@ -294,110 +230,4 @@ fn is_same(graph: &Snapshot, port: &NodeId, interface: &NodeId) -> bool {
     ports
         .filter_map(|edge| graph.owner(&edge.parent))
         .any(|bridge| bridge.node_type() == Some("ovsbridge") && datapath(bridge) == Some(agent))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::graph::NodeSpec;
-
-    /// A bridge with an interface, and an agent with a port, that nobody knows to be the same yet.
-    struct Scene {
-        graph: Arc<Graph>,
-        watcher: Watcher,
-        agent: NodeId,
-        port: NodeId,
-        interface: NodeId,
-    }
-
-    fn scene() -> Scene {
-        let graph = Arc::new(Graph::new("h"));
-        let host = graph.host();
-        let spec = NodeSpec::new(host, "ovsbridge", "br-int").with("UUID", "b");
-        let bridge = graph
-            .upsert_node(spec.with("Ovs", json!({"DatapathID": "00000000000000aa"})))
-            .unwrap();
-        let spec = NodeSpec::new(&bridge, "ovsport", "tap0").with("UUID", "p");
-        let ovs_port = graph.upsert_node(spec).unwrap();
-        let spec = NodeSpec::new(host, "veth", "tap0").with("IfIndex", 4);
-        let interface = graph.upsert_node(spec.with("OfPort", 1)).unwrap();
-        graph
-            .link(&ovs_port, &interface, LAYER2, Metadata::new())
-            .unwrap();
-        let agent = graph
-            .upsert_node(NodeSpec::new(host, "sflowagent", "127.0.0.1"))
-            .unwrap();
-        let spec = NodeSpec::new(&agent, "switchport", "port 4")
-            .key("4")
-            .with("IfIndex", 4);
-        let port = graph.upsert_node(spec).unwrap();
-        let (snapshot, events) = graph.subscribe();
-        let mut watcher = Watcher {
-            graph: Arc::clone(&graph),
-            events,
-            known: Known::default(),
-            linked: HashMap::new(),
-        };
-        watcher.begin(&snapshot);
-        Scene {
-            graph,
-            watcher,
-            agent,
-            port,
-            interface,
-        }
-    }
-
-    impl Scene {
-        fn linked(&mut self) -> bool {
-            self.watcher.turn(Duration::ZERO);
-            let snapshot = self.graph.snapshot();
-            let edges = snapshot.out_edges(&self.port);
-            assert!(edges.len() <= 1);
-            edges.iter().any(|edge| edge.child == self.interface)
-        }
-
-        fn set(&self, node: &NodeId, key: &str, value: &str) {
-            self.graph.set_metadata(node, key, value).unwrap();
-        }
-    }
-
-    #[test]
-    fn name_ifindex_and_datapath_must_be_the_same() {
-        let mut scene = scene();
-        assert!(!scene.linked());
-        scene.set(&scene.port, "Name", "tap0");
-        assert!(!scene.linked());
-        scene.set(&scene.agent, "DatapathID", "00000000000000aa");
-        assert!(scene.linked());
-        scene.set(&scene.agent, "DatapathID", "00000000000000bb");
-        assert!(!scene.linked(), "a sub-agent that is another bridge by now");
-        scene.set(&scene.agent, "DatapathID", "00000000000000aa");
-        assert!(scene.linked());
-        scene
-            .graph
-            .edit(|edit| edit.remove_key(&scene.interface, "OfPort"))
-            .unwrap();
-        assert!(!scene.linked(), "the interface left its bridge");
-    }
-
-    #[test]
-    fn either_side_may_go_and_come_back() {
-        let mut scene = scene();
-        scene.set(&scene.agent, "DatapathID", "00000000000000aa");
-        scene.set(&scene.port, "Name", "tap0");
-        assert!(scene.linked());
-        scene.graph.edit(|edit| edit.remove_node(&scene.port));
-        assert!(!scene.linked());
-        let spec = NodeSpec::new(&scene.agent, "switchport", "tap0")
-            .key("4")
-            .with("IfIndex", 4);
-        assert_eq!(scene.graph.upsert_node(spec), Ok(scene.port.clone()));
-        assert!(scene.linked());
-        scene.graph.edit(|edit| edit.remove_node(&scene.interface));
-        assert!(!scene.linked());
-        assert!(scene.watcher.known.interfaces.is_empty());
-    }
 }

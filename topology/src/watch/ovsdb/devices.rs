@@ -11,9 +11,10 @@ use crate::graph::Graph;
 use crate::identity::NodeId;
 use crate::snapshot::Snapshot;
 
-/// Nodes with an ifindex by name. Bounded by the graph; some 150 bytes each.
-#[derive(Debug, Default)]
+/// Nodes of this host with an ifindex by name. Bounded by the graph; some 150 bytes each.
+#[derive(Debug)]
 pub(super) struct Devices {
+    host: Arc<str>,
     by_name: HashMap<Arc<str>, BTreeSet<NodeId>>,
 }
 
@@ -23,8 +24,12 @@ pub(super) fn ifindex(node: &Node) -> Option<i64> {
 }
 
 impl Devices {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let mut devices = Self::default();
+    /// Those of `snapshot` that are on `host`.
+    pub(super) fn of(snapshot: &Snapshot, host: &Arc<str>) -> Self {
+        let mut devices = Self {
+            host: Arc::clone(host),
+            by_name: HashMap::new(),
+        };
         for node in snapshot.nodes() {
             devices.add(node);
         }
@@ -54,16 +59,14 @@ impl Devices {
             // Where it is tells one from another of the same name.
             Change::EdgeAdded(edge) if edge.is_ownership() => {
                 let child = graph.node(&edge.child);
-                let device = child.filter(|child| ifindex(child).is_some());
-                [device.and_then(|device| device.name().map(Arc::from)), None]
+                [child.and_then(|child| self.name(&child)), None]
             }
             Change::EdgeAdded(_) | Change::EdgeUpdated { .. } | Change::EdgeDeleted(_) => [None, None],
         }
     }
 
     fn add(&mut self, node: &Node) -> Option<Arc<str>> {
-        ifindex(node)?;
-        let name: Arc<str> = node.name()?.into();
+        let name = self.name(node)?;
         self.by_name
             .entry(Arc::clone(&name))
             .or_default()
@@ -72,13 +75,18 @@ impl Devices {
     }
 
     fn remove(&mut self, node: &Node) -> Option<Arc<str>> {
-        ifindex(node)?;
-        let name: Arc<str> = node.name()?.into();
+        let name = self.name(node)?;
         let nodes = self.by_name.get_mut(&name)?;
         nodes.remove(&node.id);
         if nodes.is_empty() {
             self.by_name.remove(&name);
         }
         Some(name)
+    }
+
+    /// The name of an interface of this host.
+    fn name(&self, node: &Node) -> Option<Arc<str>> {
+        ifindex(node)?;
+        (node.host == self.host).then(|| node.name().map(Arc::from))?
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Interface {
     place: Option<Place>,
     /// Since when it has been waiting for its device.
     waiting: Option<Instant>,
-    last_ifindex: Option<i64>,
+    /// The MAC that the switch saw last: it forgets it when it loses sight of the device.
     last_mac: Option<Box<str>>,
     reading: Option<Reading>,
 }
@@ -197,15 +197,14 @@ impl Interface {
         let attached = attached.iter().find_map(|key| row.text_at("external_ids", key));
         let clues = Clues {
             ifindex: ifindex(row),
-            macs: [row.text("mac_in_use"), self.last_mac.as_deref(), attached],
-            last_ifindex: self.last_ifindex,
+            mac: row.text("mac_in_use").or(self.last_mac.as_deref()),
+            attached_mac: attached,
             open: row.integer("ofport").is_some_and(|port| port > 0) && row.text("error").is_none(),
         };
         choose(&clues, &candidates).cloned()
     }
 
     fn remember(&mut self, row: &Row) {
-        self.last_ifindex = ifindex(row).or(self.last_ifindex);
         if let Some(mac) = row.text("mac_in_use")
             && self.last_mac.as_deref() != Some(mac)
         {

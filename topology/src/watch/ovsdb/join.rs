@@ -12,10 +12,10 @@ use crate::identity::NodeId;
 pub(super) struct Clues<'a> {
     /// In the switch's namespace; `None` if the switch has not said, or does not see it any more.
     pub(super) ifindex: Option<i64>,
-    /// MACs it may have: the row's, the last one known of it, and what the orchestrator wrote.
-    pub(super) macs: [Option<&'a str>; 3],
-    /// The ifindex it had last.
-    pub(super) last_ifindex: Option<i64>,
+    /// The MAC that the switch sees, or saw last.
+    pub(super) mac: Option<&'a str>,
+    /// The MAC that the orchestrator wrote: of the interface itself, or of the guest behind it.
+    pub(super) attached_mac: Option<&'a str>,
     /// Whether the switch has the device open.
     pub(super) open: bool,
 }
@@ -34,8 +34,9 @@ pub(super) struct Candidate<'a> {
 
 impl Clues<'_> {
     fn has_mac(&self, candidate: &Candidate<'_>) -> bool {
+        let known = [self.mac, self.attached_mac];
         candidate.mac.is_some_and(|mac| {
-            self.macs
+            known
                 .iter()
                 .flatten()
                 .any(|known| known.eq_ignore_ascii_case(mac))
@@ -52,11 +53,11 @@ pub(super) fn choose<'a>(clues: &Clues<'_>, candidates: &[Candidate<'a>]) -> Opt
         Some(_) if candidate.joined => Some(0),
         Some(_) if clues.has_mac(candidate) => Some(1),
         Some(_) => candidate.on_host.then_some(2),
-        None if clues.has_mac(candidate) => Some(3),
-        None if clues.last_ifindex == Some(candidate.ifindex) => Some(4),
+        None if candidate.joined => Some(3),
+        None if clues.has_mac(candidate) => Some(4),
         None if candidate.on_host => Some(5),
-        // It is open and not where it was: somebody moved it before we could see.
-        None if clues.open && candidates.len() == 1 => Some(6),
+        // It is open, yet not where it should be: somebody moved it before we could see.
+        None if clues.open && clues.mac.is_none() && candidates.len() == 1 => Some(6),
         None => None,
     };
     let ranked = candidates
@@ -98,7 +99,7 @@ mod tests {
     fn with_an_ifindex_it_must_be_that_one() {
         let clues = Clues {
             ifindex: Some(4),
-            macs: [Some("FA:16:3E:00:00:01"), None, None],
+            mac: Some("FA:16:3E:00:00:01"),
             ..Clues::default()
         };
         let is = |interfaces: &[&str], id: &str| assert_eq!(chosen(&clues, interfaces).as_deref(), Some(id));
@@ -124,18 +125,28 @@ mod tests {
     #[test]
     fn a_device_that_moved_is_found_again() {
         let moved = Clues {
-            macs: [None, Some(MAC), None],
-            last_ifindex: Some(6),
+            mac: Some(MAC),
             open: true,
             ..Clues::default()
         };
         assert_eq!(chosen(&moved, &["a 9 mac", "b 6"]).as_deref(), Some("a"));
-        assert_eq!(chosen(&moved, &["b 6", "c 7"]).as_deref(), Some("b"));
         assert_eq!(
-            chosen(&moved, &["c 7"]).as_deref(),
+            chosen(&moved, &["a 9 mac", "b 6 joined"]).as_deref(),
+            Some("b"),
+            "it may get a new MAC"
+        );
+        assert_eq!(chosen(&moved, &["c 7"]), None, "another one of that name");
+        let unseen = Clues {
+            attached_mac: Some(MAC),
+            open: true,
+            ..Clues::default()
+        };
+        assert_eq!(
+            chosen(&unseen, &["c 7"]).as_deref(),
             Some("c"),
             "moved before our start"
         );
-        assert_eq!(chosen(&moved, &["c 7", "d 8"]), None);
+        assert_eq!(chosen(&unseen, &["c 7", "d 8 mac"]).as_deref(), Some("d"));
+        assert_eq!(chosen(&unseen, &["c 7", "d 8"]), None);
     }
 }

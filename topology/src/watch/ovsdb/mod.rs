@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `Bridge` | `ovsbridge`, known by its UUID | owned by the host |
 //! | `Port` | `ovsport`, known by its UUID | owned by its bridge, and `layer2` to it |
-//! | `Interface` | the kernel's interface where it has one, see [`join`]; else one of its own, owned by the bridge | `layer2` to its port; between two patch ports `layer2` with `Type` `patch` |
+//! | `Interface` | the kernel's interface where it has one, found by name, ifindex and MAC; else one of its own, owned by the bridge | `layer2` to its port; between two patch ports `layer2` with `Type` `patch` |
 //!
 //! What a row says is taken back when the row goes; an interface that the kernel has stays without it.
 //!
@@ -146,11 +146,11 @@ impl Watcher {
         let (snapshot, events) = graph.subscribe();
         Self {
             placer: Placer::new(Arc::clone(&graph)),
+            devices: Devices::of(&snapshot, graph.host_name()),
             graph,
             options,
             health,
             events,
-            devices: Devices::of(&snapshot),
             rows: Rows::default(),
             synchronized: false,
         }
@@ -227,7 +227,7 @@ impl Watcher {
             debug!("too slow for the graph's events: all interfaces are looked up anew");
             let (snapshot, events) = self.graph.subscribe();
             self.events = events;
-            self.devices = Devices::of(&snapshot);
+            self.devices = Devices::of(&snapshot, self.graph.host_name());
             dirty.interfaces.extend(self.rows.interfaces());
             return;
         };
@@ -256,6 +256,9 @@ impl Watcher {
         let was = health.state;
         health.state = match error {
             OvsdbError::NoSocket(_) => WatcherState::Waiting,
+            OvsdbError::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                WatcherState::Denied
+            }
             _ => WatcherState::Retrying,
         };
         // It is tried again every second: said once.
