@@ -8,9 +8,9 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::element::{Edge, Node};
 
-/// Events that wait for one slow subscriber. Each is some 3 KiB with the versions of the node that it
-/// keeps alive, so a subscriber that stands still holds back 50 MiB at most; then it misses the oldest
-/// and is told so ([`Lagged`]). Enough for every interface of a busy host to come and go once.
+/// Events that wait for one slow subscriber. Each keeps a version of its node alive, 11 KiB for an
+/// interface, so a subscriber that stands still holds back some 180 MiB at most; then it misses the
+/// oldest and is told so ([`Lagged`]). Enough for 2,000 interfaces to come and go at once.
 pub(crate) const PENDING_EVENTS: usize = 16_384;
 
 /// What changed.

@@ -23,8 +23,9 @@ mod tids;
 pub use edit::Edit;
 pub use spec::{NewEdge, NewNode, NodeSpec};
 
-/// Nodes that a graph holds unless told otherwise. A node with a name and an index is about 1 KiB, so
-/// a full graph is some 100 MiB; further nodes are refused with [`TopologyError::Full`].
+/// Nodes that a graph holds unless told otherwise. A switch port is about 1 KiB and an interface with
+/// all that netlink tells of it 11 KiB, so a full graph is some 1 GiB at most; further nodes are refused
+/// with [`TopologyError::Full`].
 pub const DEFAULT_MAX_NODES: usize = 100_000;
 
 /// Edges that a graph holds for each node it may hold. Most nodes have one to their owner and one or

@@ -1,9 +1,10 @@
-//! The graph of hosts, interfaces and sFlow agents, in Skydive's terms: nodes with metadata, edges
-//! with a relation, and identities (`TID`) that survive a restart.
+//! The graph of hosts, namespaces, interfaces, bridges and sFlow agents, in Skydive's terms: nodes with
+//! metadata, edges with a relation, and identities (`TID`) that survive a restart.
 //!
-//! This crate knows no flow, no capture and no HTTP. Whoever watches something real (the sFlow
-//! collector today) writes what it sees into one shared [`Graph`]; whoever answers questions reads
-//! from it. Everything lives in memory, and the number of nodes is bounded.
+//! This crate knows no flow, no capture and no HTTP. Whoever watches something real writes what it sees
+//! into one shared [`Graph`], and so do [`rules`] and the [`fabric`] of the configuration. Whoever
+//! answers questions takes a [`Snapshot`]; whoever must know of changes takes a [`Subscription`]. All
+//! of it lives in memory and is bounded; what was is told by a [`History`], which is kept elsewhere.
 //!
 //! ```
 //! use flowtap_topology::{Graph, NodeSpec};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
-    Change, Event, Graph, Lagged, Metadata, NewEdge, NewNode, Node, NodeId, NodeSpec, OWNERSHIP,
+    Change, Event, Graph, Lagged, Metadata, NewEdge, NewNode, Node, NodeId, NodeSpec, OWNERSHIP, Snapshot,
     Subscription, Tid, TopologyError,
 };
 
@@ -279,6 +279,41 @@ fn a_thread_is_woken_from_outside_once() {
     assert_eq!((woken, after), (Ok(None), Ok(None)));
     agent(&graph);
     assert_eq!(told(&mut events), ["+10.0.0.11", "+ownership"]);
+}
+
+#[test]
+fn many_writers_make_one_order() {
+    let graph = Arc::new(Graph::new("h"));
+    let (start, mut events) = graph.subscribe();
+    let mut followed = Snapshot::clone(&start);
+    let writer = |number: usize| {
+        let graph = Arc::clone(&graph);
+        move || {
+            for round in 0..200 {
+                let id = own(
+                    &graph,
+                    graph.host(),
+                    "device",
+                    &format!("eth{}", (number + round) % 5),
+                );
+                // Another may have removed it just then.
+                let _gone = graph.set_metadata(&id, "Writer", number);
+                if round % 3 == 0 {
+                    graph.edit(|edit| edit.remove_node(&id));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            scope.spawn(writer(number));
+        }
+    });
+    for event in pending(&mut events) {
+        assert_eq!(event.sequence, followed.sequence() + 1);
+        followed.apply(&event);
+    }
+    assert_eq!(followed, *graph.snapshot());
 }
 
 #[test]
