@@ -36,6 +36,10 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pcap_socket: Option<Listen>,
+    /// Open vSwitch's database, unix:PATH or tcp:HOST:PORT, or `off` [default:
+    /// unix:/var/run/openvswitch/db.sock]
+    #[arg(long, value_name = "ADDRESS", env = "FLOWTAP_OVSDB", hide_env_values = true)]
+    ovsdb: Option<String>,
     /// Where flows and packets are stored [default: /var/lib/flowtap for root, else
     /// $XDG_DATA_HOME/flowtap]
     #[arg(
@@ -69,6 +73,7 @@ impl Settings {
         set(&mut config.http.listen, self.listen);
         set(&mut config.sflow.listen, self.sflow);
         set(&mut config.pcap_socket.listen, self.pcap_socket);
+        set(&mut config.topology.ovsdb, self.ovsdb);
         set(&mut config.storage.data_dir, self.data_dir);
         set(&mut config.log.filter, self.log);
         config.http.insecure |= self.insecure;

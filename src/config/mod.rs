@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use flowtap_collectors::pcapsocket::PcapSocketOptions;
 use flowtap_collectors::sflow::SflowOptions;
 use flowtap_flow::point::{ApplicationPorts, ExtraLayers, LayerKeyMode};
+use flowtap_topology::watch::WatchOptions;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Loaded, load};
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) sflow: Sflow,
     pub(crate) pcap_socket: PcapSocket,
+    pub(crate) topology: Topology,
     pub(crate) flows: Flows,
     pub(crate) packets: Packets,
     pub(crate) storage: Storage,
@@ -81,6 +83,38 @@ impl Default for PcapSocket {
         Self {
             listen: Listen::At(loopback(8100)),
             max_clients: PcapSocketOptions::DEFAULT_MAX_CLIENTS,
+        }
+    }
+}
+
+/// The graph and what is watched for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Topology {
+    /// Watch this host, its network namespaces and their interfaces.
+    pub(crate) watch: bool,
+    /// Directories of named namespaces.
+    pub(crate) namespaces: Vec<PathBuf>,
+    /// Find the namespaces of containers through their processes.
+    pub(crate) containers: bool,
+    /// How often counters of interfaces are read.
+    pub(crate) metrics_seconds: u64,
+    /// Where Open vSwitch's database listens, or `off`.
+    pub(crate) ovsdb: String,
+    /// Switches, ports and cables that nothing watches, in Skydive's words.
+    pub(crate) fabric: Vec<String>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        let watched = WatchOptions::default();
+        Self {
+            watch: true,
+            namespaces: watched.directories,
+            containers: watched.processes,
+            metrics_seconds: watched.metrics_interval.as_secs(),
+            ovsdb: "unix:/var/run/openvswitch/db.sock".to_owned(),
+            fabric: Vec::new(),
         }
     }
 }

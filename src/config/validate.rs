@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::table::TableOptions;
+use flowtap_topology::fabric::FabricLink;
+use flowtap_topology::ovsdb::Address;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Packets, Storage};
+use super::{Config, Packets, Storage, Topology};
 
 impl Config {
     /// Refuses what can't work, in one line that says what to do.
@@ -22,6 +24,7 @@ impl Config {
             self.http.listen
         );
         for (name, value) in [
+            ("topology.metrics_seconds", self.topology.metrics_seconds),
             ("flows.max", self.flows.max as u64),
             ("flows.update_seconds", self.flows.update_seconds),
             ("flows.expire_seconds", self.flows.expire_seconds),
@@ -44,6 +47,8 @@ impl Config {
             "flows.expire_seconds is {}; give at most {longest}",
             self.flows.expire_seconds
         );
+        self.topology.ovsdb()?;
+        self.topology.fabric()?;
         self.packets.limit()?;
         self.log_filter()?;
         self.storage.directory()?;
@@ -61,6 +66,29 @@ impl Config {
                 self.log.filter
             )
         })
+    }
+}
+
+impl Topology {
+    /// Where Open vSwitch's database listens, if it is asked.
+    ///
+    /// # Errors
+    /// No address.
+    pub(crate) fn ovsdb(&self) -> Result<Option<Address>> {
+        if self.ovsdb == "off" {
+            return Ok(None);
+        }
+        let address = self.ovsdb.parse();
+        address.map(Some).context("topology.ovsdb, or --ovsdb")
+    }
+
+    /// The links drawn.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub(crate) fn fabric(&self) -> Result<Vec<FabricLink>> {
+        let links = self.fabric.iter().map(|text| text.parse::<FabricLink>());
+        links.collect::<Result<_, _>>().context("topology.fabric")
     }
 }
 
@@ -135,6 +163,8 @@ mod tests {
     fn nonsense_is_named() {
         assert!(problem(|c| c.flows.max = 0).contains("flows.max"));
         assert!(problem(|c| c.flows.expire_seconds = 50_000).contains("give at most 43200"));
+        assert!(problem(|c| c.topology.ovsdb = "ftp://x".to_owned()).starts_with("topology.ovsdb"));
+        assert!(problem(|c| c.topology.fabric = vec!["nonsense".to_owned()]).starts_with("topology.fabric"));
         assert!(problem(|c| c.packets.per_flow = -2).contains("packets.per_flow is -2"));
         assert!(problem(|c| c.log.filter = "flowtap=loud".to_owned()).contains("log filter `flowtap=loud`"));
     }

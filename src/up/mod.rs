@@ -7,6 +7,7 @@ mod open;
 mod running;
 mod stop;
 mod ticker;
+mod topology;
 mod upload;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -10,11 +10,15 @@ use flowtap_collectors::pcapsocket::PcapSocketStats;
 use flowtap_collectors::sflow::SflowStats;
 use flowtap_flow::table::{FlowTable, TableStats};
 use flowtap_storage::StoreWriter;
+use flowtap_topology::watch::WatcherState;
+
+use super::topology::RunningTopology;
 
 /// Reads everybody's counters.
 pub(super) struct Observer {
     pub(super) table: Arc<FlowTable>,
     pub(super) writer: Arc<StoreWriter>,
+    pub(super) topology: Arc<RunningTopology>,
     pub(super) captures: Arc<Captures>,
     pub(super) sflow: Option<Arc<SflowStats>>,
     pub(super) pcap_socket: Option<Arc<PcapSocketStats>>,
@@ -72,7 +76,27 @@ impl Observe for Observer {
                 },
             )
         });
-        captures.chain([("storage".to_owned(), storage)]).collect()
+        let watchers = self.topology.health().into_iter().map(|watcher| {
+            let state = match watcher.state {
+                WatcherState::Starting => "starting",
+                WatcherState::Waiting => "waiting",
+                WatcherState::Running => "watches",
+                WatcherState::Denied => "denied",
+                _ => "trying again",
+            };
+            // One that fails costs a part of the graph, not the service.
+            let ready = watcher.state != WatcherState::Starting;
+            // What went wrong before it recovered is the log's.
+            let detail = match watcher.last_error {
+                Some(error) if watcher.state != WatcherState::Running => format!("{state}: {error}"),
+                _ => state.to_owned(),
+            };
+            (watcher.name, PartReadiness { ready, detail })
+        });
+        captures
+            .chain(watchers)
+            .chain([("storage".to_owned(), storage)])
+            .collect()
     }
 }
 

@@ -16,7 +16,6 @@ use flowtap_flow::timestamp::Timestamp;
 use flowtap_flow::union::Union;
 use flowtap_gremlin::{Engine, EngineOptions};
 use flowtap_storage::{StoreWriter, WriterOptions};
-use flowtap_topology::Topology;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +24,7 @@ use super::observe::Observer;
 use super::open::{Opened, host_name};
 use super::stop::Stop;
 use super::ticker::Ticker;
+use super::topology::RunningTopology;
 use super::upload::Uploads;
 use crate::config::Config;
 
@@ -38,6 +38,7 @@ pub(super) struct Running {
     ticker: Ticker,
     table: Arc<FlowTable>,
     writer: Arc<StoreWriter>,
+    topology: Arc<RunningTopology>,
     http: JoinHandle<()>,
     http_stop: CancellationToken,
 }
@@ -57,6 +58,7 @@ impl Running {
             graph,
             data_dir: _,
         } = opened;
+        let topology = Arc::new(RunningTopology::start(graph, &config.topology, &store)?);
         let writer = StoreWriter::start(Arc::new(store), WriterOptions::default())
             .context("failed to start the store's writer")?;
         let updates: Arc<dyn UpdateSink> = writer.clone();
@@ -70,6 +72,7 @@ impl Running {
         let observer = Observer {
             table: Arc::clone(&table),
             writer: Arc::clone(&writer),
+            topology: Arc::clone(&topology),
             captures: Arc::clone(&inputs.captures),
             sflow: sflow.as_ref().map(SflowReader::stats),
             pcap_socket: pcap_socket.as_ref().map(PcapSocketReader::stats),
@@ -90,7 +93,7 @@ impl Running {
         let flows: Arc<dyn FlowReader> = Arc::new(Union::new(live, stored));
         let engine = Engine::new(
             Arc::clone(&flows),
-            Topology::new(graph, None),
+            topology.topology(),
             Arc::new(LibpcapCompiler),
             engine_options(&config),
         );
@@ -111,6 +114,7 @@ impl Running {
             ticker,
             table,
             writer,
+            topology,
             http: tokio::spawn(serving),
             http_stop,
         })
@@ -144,10 +148,14 @@ impl Running {
                 .await?
                 .context("store")
         };
-        stop.part("store", Duration::from_secs(1), store).await;
+        stop.part("store", Duration::from_secs(2), store).await;
 
         self.http_stop.cancel();
         stop.part("HTTP", Duration::ZERO, self.http).await;
+
+        // After the last answer that needs it.
+        let topology = self.topology.stop(stop.time_left(Duration::ZERO));
+        stop.part("topology", Duration::ZERO, topology).await;
         stop.finish()
     }
 }
