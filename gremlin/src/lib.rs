@@ -8,9 +8,13 @@
 //!
 //! Where it says more than Skydive does: a key alone in `Has` works on flows too; `Sort(DESC)`,
 //! `Outside`, negative numbers, RFC 3339 times and durations in days (`'-7d'`) are read; lists of
-//! values take `Count`, `Limit` and `Range`. Where it says less: a string ends at the quote that
-//! opened it, and arguments are separated by commas. Without `At` a query sees all flows, live and
-//! stored, and `Metrics` all their intervals.
+//! values take `Count`, `Limit` and `Range`. `ShortestPathTo` leads to the nearest of several nodes that
+//! match, not to any; `NextHop` takes the longest prefix, not the first; flows without Ethernet have a
+//! capture node; the flows of a `SubGraph` are those of its nodes. Where Skydive has no order, nodes and
+//! edges come oldest first. Where it says less: a string ends at the quote that opened it, arguments are
+//! separated by commas, `At` stands right behind `G`, and there are no workflows. Without `At` a query
+//! sees the graph as it is and all flows, live and stored, and `Metrics` all their intervals; a node's
+//! metrics are its latest, for they do not become history.
 //!
 //! ```
 //! use flowtap_gremlin::{Kind, parse};

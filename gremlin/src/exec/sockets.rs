@@ -3,7 +3,7 @@
 //! Nothing here watches sockets. A node has those that whoever describes it put into its `Sockets`, a
 //! list of Skydive's `ConnectionInfo`; without any, the answer is empty.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -119,9 +119,10 @@ fn sockets_of(node: &Node) -> Option<&Vec<Json>> {
 
 fn of_nodes(nodes: &Traversal, meter: &mut Meter, context: &Context<'_>) -> Result<BySource, QueryError> {
     let mut found = BySource::new();
+    let mut seen = HashSet::new();
     for node in nodes.nodes(context)? {
         context.cancel.check()?;
-        let Some(sockets) = sockets_of(&node) else {
+        let Some(sockets) = sockets_of(&node).filter(|_| seen.insert(node.id.clone())) else {
             continue;
         };
         sockets

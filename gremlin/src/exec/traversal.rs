@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use flowtap_topology::Node;
+use flowtap_topology::{Metadata, Node, Snapshot};
 
 use super::flow_ends::FlowEnds;
 use super::flows::FlowsPlan;
@@ -176,11 +177,7 @@ impl Traversal {
     }
 
     /// For each node that has a route to `to`.
-    pub(super) fn next_hops(
-        &self,
-        to: std::net::IpAddr,
-        context: &Context<'_>,
-    ) -> Result<Answer, QueryError> {
+    pub(super) fn next_hops(&self, to: IpAddr, context: &Context<'_>) -> Result<Answer, QueryError> {
         let (walker, state) = self.run(context)?;
         let mut hops: Vec<(_, NextHop)> = Vec::new();
         let mut seen = HashSet::new();
@@ -211,7 +208,7 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn add(&mut self, metadata: &flowtap_topology::Metadata) -> Result<(), QueryError> {
+    fn add(&mut self, metadata: &Metadata) -> Result<(), QueryError> {
         self.context.cancel.check()?;
         let metadata: u64 = metadata
             .iter()
@@ -223,7 +220,7 @@ impl<'a> Shown<'a> {
 
 impl Context<'_> {
     /// The graph as it is, or as it was.
-    pub(super) fn graph(&self, window: Option<Window>) -> Result<flowtap_topology::Snapshot, QueryError> {
+    pub(super) fn graph(&self, window: Option<Window>) -> Result<Snapshot, QueryError> {
         let graph = match window {
             None => self.topology.live(),
             Some(window) => self.topology.at(window.slice())?,

@@ -19,7 +19,7 @@ use super::{Context, Plan, unplanned};
 use crate::arguments;
 use crate::condition::Condition;
 use crate::error::QueryError;
-use crate::graph::{Field, to_json};
+use crate::graph::{Field, Pace, to_json};
 use crate::limits::{Meter, json_bytes, size};
 use crate::syntax::ast::{Step, StepName};
 
@@ -150,14 +150,10 @@ impl ValuesPlan {
             Source::MetricKeys(metrics) => feed_all(&mut stages, metrics.keys(context)?, sink)?,
             Source::NodeMetricKeys(metrics) => feed_all(&mut stages, metrics.keys(context)?, sink)?,
             Source::NodeField(nodes, field) => {
-                let nodes = nodes.nodes(context)?;
-                let values = nodes.iter().filter_map(|node| field.json(&**node));
-                feed_all(&mut stages, values, sink)?;
+                feed_nodes(&mut stages, nodes, &|node| field.json(node), context, sink)?;
             }
             Source::NodeMaps(nodes, fields) => {
-                let nodes = nodes.nodes(context)?;
-                let values = nodes.iter().filter_map(|node| map_of(node, fields));
-                feed_all(&mut stages, values, sink)?;
+                feed_nodes(&mut stages, nodes, &|node| map_of(node, fields), context, sink)?;
             }
             Source::NodeKeys(nodes) => feed_all(&mut stages, node_keys(nodes, context)?, sink)?,
             Source::SocketField(sockets, path) => {
@@ -196,6 +192,26 @@ fn feed_all(
 ) -> Result<(), QueryError> {
     for value in values {
         if feed(stages, value, sink)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Feeds what `value` makes of each node.
+fn feed_nodes(
+    stages: &mut Stages<'_, Json>,
+    nodes: &Traversal,
+    value: &dyn Fn(&Node) -> Option<Json>,
+    context: &Context<'_>,
+    sink: &mut Next<'_, Json>,
+) -> Result<(), QueryError> {
+    let mut pace = Pace::new(context.cancel);
+    for node in nodes.nodes(context)? {
+        pace.tick()?;
+        if let Some(value) = value(&node)
+            && feed(stages, value, sink)?.is_break()
+        {
             break;
         }
     }

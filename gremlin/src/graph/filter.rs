@@ -1,8 +1,10 @@
 //! What `Has` and its kin ask of nodes and edges.
 
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use flowtap_flow::filter::Predicate;
+use flowtap_flow::filter::{FieldValue, Predicate, Value};
+use flowtap_flow::flow::MacAddr;
 
 use super::field::{Element, Field};
 use crate::arguments;
@@ -22,6 +24,8 @@ pub(crate) struct ElementFilter {
 pub(crate) struct Criterion {
     field: Field,
     condition: Condition,
+    /// The text that the field must be, where it can be nothing else: see [`plain_text`].
+    plain: Option<String>,
     /// As the user wrote it.
     pub(crate) text: String,
 }
@@ -56,11 +60,8 @@ impl ElementFilter {
 
     /// `key` is `value`.
     pub(crate) fn equal(key: &str, value: &str) -> Self {
-        let criterion = Criterion {
-            field: Field::parse(key),
-            condition: Predicate::Eq(value.into()).into(),
-            text: format!("'{key}', '{value}'"),
-        };
+        let condition = Predicate::Eq(value.into()).into();
+        let criterion = Criterion::new(key, condition, format!("'{key}', '{value}'"));
         Self {
             either: false,
             criteria: vec![criterion],
@@ -76,11 +77,7 @@ impl ElementFilter {
         Self {
             either: false,
             criteria: criteria
-                .map(|((key, condition), text)| Criterion {
-                    field: Field::parse(&key),
-                    condition,
-                    text,
-                })
+                .map(|((key, condition), text)| Criterion::new(&key, condition, text))
                 .collect(),
         }
     }
@@ -100,12 +97,44 @@ impl ElementFilter {
 }
 
 impl Criterion {
+    fn new(key: &str, condition: Condition, text: String) -> Self {
+        let plain = match condition.any_of() {
+            [Predicate::Eq(Value::Text(text))] => plain_text(text),
+            _ => None,
+        };
+        Self {
+            field: Field::parse(key),
+            condition,
+            plain,
+            text,
+        }
+    }
+
     pub(crate) fn matches(&self, element: &impl Element) -> bool {
+        if let Some(plain) = &self.plain {
+            let mut equal = false;
+            self.field.visit(element, &mut |value| match value {
+                FieldValue::Text(text) if text == *plain => {
+                    equal = true;
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            });
+            return equal;
+        }
         self.condition
             .any_of()
             .iter()
             .any(|predicate| holds(predicate, &self.field, element))
     }
+}
+
+/// `text`, if no other text equals it: it is no address, which has several spellings, and nothing that a
+/// number or a truth value equals. Names and IDs are such, and are looked for in all nodes there are.
+fn plain_text(text: &str) -> Option<String> {
+    let has_spellings = text.parse::<IpAddr>().is_ok() || MacAddr::parse(text).is_some();
+    let is_value = text.parse::<f64>().is_ok() || ["true", "false"].contains(&text);
+    (!has_spellings && !is_value).then(|| text.to_owned())
 }
 
 /// As [`Predicate::test`], value by value: nothing is collected, and what is there without being a
@@ -128,4 +157,44 @@ fn holds(predicate: &Predicate, field: &Field, element: &impl Element) -> bool {
         ControlFlow::Break(())
     });
     holds && (present || !must_exist)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is compared as plain text gives what the predicate gives.
+    #[test]
+    fn the_short_way_and_the_long_one_agree() {
+        let node = serde_json::json!({"ID": "n", "Metadata": {"a": [
+            "eth0", "10.0.0.1", "fe80::1", "fa:16:3e:00:00:01", "1", "true", "1.5", "inf", "", 1, 1.5, true, false,
+        ]}});
+        let node: flowtap_topology::Node = serde_json::from_value(node).unwrap();
+        let field = Field::parse("a");
+        for text in [
+            "eth0",
+            "ETH0",
+            "eth",
+            "10.0.0.1",
+            "FE80:0::1",
+            "FA-16-3E-00-00-01",
+            "1",
+            "01",
+            "1.0",
+            "1.5",
+            "true",
+            "false",
+            "True",
+            "inf",
+            "nan",
+            "",
+            " ",
+            "-",
+        ] {
+            let criterion = Criterion::new("a", Predicate::Eq(text.into()).into(), String::new());
+            let long = holds(&Predicate::Eq(text.into()), &field, &node);
+            assert_eq!(criterion.matches(&node), long, "{text:?}");
+        }
+        assert!(plain_text("eth0").is_some() && plain_text("7").is_none());
+    }
 }
