@@ -243,8 +243,10 @@ impl<'t> Writer<'t> {
     }
 }
 
-/// When each open element was created, and its revision, by kind and ID.
-fn open_revisions(transaction: &Transaction<'_>) -> Result<HashMap<(i64, String), (i64, i64)>, WriteError> {
+/// When each open element was created, and its revision; by kind and ID.
+type Open = HashMap<(i64, String), (i64, i64)>;
+
+fn open_revisions(transaction: &Transaction<'_>) -> Result<Open, WriteError> {
     let sql = "SELECT kind, id, created_at, revision FROM topology_revision
                WHERE valid_to = 9223372036854775807";
     let mut statement = transaction.prepare_cached(sql)?;
