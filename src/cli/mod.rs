@@ -11,6 +11,7 @@ mod man;
 mod query;
 mod replay;
 mod status;
+mod topology;
 mod up;
 mod upload;
 mod version;
@@ -50,6 +51,8 @@ enum Command {
     Capture(Online<capture::Capture>),
     /// Show the state of the server
     Status(Online<status::Status>),
+    /// Show the graph of this host: interfaces, namespaces, bridges, ports, agents
+    Topology(Online<topology::Topology>),
     /// List flows as a table, JSON or CSV, once or as they come
     Flows(Online<flows::Flows>),
     /// Send capture files to the pcap socket
@@ -76,6 +79,7 @@ impl Cli {
             Command::Query(query) => query.run(),
             Command::Capture(capture) => capture.run(),
             Command::Status(status) => status.run(),
+            Command::Topology(topology) => topology.run(),
             Command::Flows(flows) => flows.run(),
             Command::Replay(replay) => replay.run(),
             Command::Check(check) => check.run(),

@@ -1,0 +1,166 @@
+//! A graph as a tree of what owns what; other relations stand at the end of a node's line.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use flowtap_topology::{Edge, Node, NodeId};
+use serde_json::Value;
+
+/// Writes the tree. Each node stands once; those that nothing owns are its roots.
+///
+/// # Errors
+/// Those of the write.
+pub(super) fn write(nodes: Vec<Node>, edges: Vec<Edge>, out: &mut impl Write) -> io::Result<()> {
+    let mut tree = Tree::new(nodes, &edges);
+    for root in std::mem::take(&mut tree.roots) {
+        tree.node(root, "", "", out)?;
+    }
+    Ok(())
+}
+
+struct Tree {
+    nodes: Vec<Node>,
+    /// By place in `nodes`, in the order in which they are shown.
+    owned: Vec<Vec<usize>>,
+    links: Vec<Vec<String>>,
+    roots: Vec<usize>,
+}
+
+impl Tree {
+    fn new(mut nodes: Vec<Node>, edges: &[Edge]) -> Self {
+        nodes.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+        let place: HashMap<&NodeId, usize> = nodes.iter().zip(0..).map(|(node, at)| (&node.id, at)).collect();
+        let mut owned = vec![Vec::new(); nodes.len()];
+        let mut links = vec![Vec::new(); nodes.len()];
+        let mut has_owner = vec![false; nodes.len()];
+        for edge in edges {
+            let (Some(&parent), Some(&child)) = (place.get(&edge.parent), place.get(&edge.child)) else {
+                continue;
+            };
+            if edge.is_ownership() {
+                owned[parent].push(child);
+                has_owner[child] = true;
+            } else {
+                let kind = edge.metadata.get("Type").and_then(Value::as_str);
+                let kind = kind.unwrap_or(edge.relation());
+                for (one, other) in [(parent, child), (child, parent)] {
+                    links[one].push(format!("{kind} {}", label(&nodes[other])));
+                }
+            }
+        }
+        for list in &mut owned {
+            list.sort_unstable();
+        }
+        for list in &mut links {
+            list.sort_unstable();
+        }
+        let roots = (0..nodes.len()).filter(|at| !has_owner[*at]).collect();
+        Self {
+            nodes,
+            owned,
+            links,
+            roots,
+        }
+    }
+
+    fn node(&mut self, at: usize, branch: &str, indent: &str, out: &mut impl Write) -> io::Result<()> {
+        let node = &self.nodes[at];
+        write!(
+            out,
+            "{branch}{} {}",
+            node.node_type().unwrap_or("node"),
+            label(node)
+        )?;
+        for detail in details(node) {
+            write!(out, " {detail}")?;
+        }
+        for link in &self.links[at] {
+            write!(out, " [{link}]")?;
+        }
+        writeln!(out)?;
+        // Taken out, so that owners in a ring, which no watcher makes, end somewhere.
+        let owned = std::mem::take(&mut self.owned[at]);
+        for (i, child) in owned.iter().enumerate() {
+            let (corner, line) = if i + 1 == owned.len() {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            self.node(
+                *child,
+                &format!("{indent}{corner}"),
+                &format!("{indent}{line}"),
+                out,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Namespaces last: they hold most.
+fn sort_key(node: &Node) -> (bool, &str, &str, &NodeId) {
+    let kind = node.node_type().unwrap_or_default();
+    (kind == "netns", kind, label(node), &node.id)
+}
+
+fn label(node: &Node) -> &str {
+    node.name().unwrap_or(node.id.as_str())
+}
+
+/// What people look for first: state, MAC and IP addresses, the VM behind a port.
+fn details(node: &Node) -> impl Iterator<Item = &str> {
+    let text = |key| node.metadata.get(key).and_then(Value::as_str);
+    let list = |key| {
+        let values = node.metadata.get(key).and_then(Value::as_array);
+        values.into_iter().flatten().filter_map(Value::as_str)
+    };
+    let vm = node
+        .metadata
+        .get("VM")
+        .and_then(|vm| vm.get("ID"))
+        .and_then(Value::as_str);
+    ["State", "MAC"]
+        .into_iter()
+        .filter_map(text)
+        .chain(list("IPV4"))
+        .chain(list("IPV6"))
+        .chain(vm)
+}
+
+#[cfg(test)]
+mod tests {
+    use flowtap_topology::{Graph, NodeSpec};
+
+    use super::*;
+
+    #[test]
+    fn owners_above_what_they_own() {
+        let graph = Graph::new("compute-1");
+        let put = |owner: &NodeId, kind: &str, name: &str| {
+            let spec = NodeSpec::new(owner, kind, name).with("State", "UP");
+            graph.upsert_node(spec).expect("room")
+        };
+        let namespace = put(graph.host(), "netns", "blue");
+        let inner = put(&namespace, "veth", "eth0");
+        let outer = put(graph.host(), "veth", "tap0");
+        put(graph.host(), "device", "lo");
+        let mut peer = serde_json::Map::new();
+        peer.insert("Type".to_owned(), "veth".into());
+        graph
+            .edit(|edit| edit.link(&inner, &outer, "layer2", peer))
+            .expect("both are there");
+        let snapshot = graph.snapshot();
+        let mut out = Vec::new();
+        let nodes = snapshot.nodes().map(|node| Node::clone(node)).collect();
+        let edges = snapshot.edges().map(|edge| Edge::clone(edge)).collect();
+        write(nodes, edges, &mut out).expect("memory");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "host compute-1\n\
+             ├─ device lo UP\n\
+             ├─ veth tap0 UP [veth eth0]\n\
+             └─ netns blue UP\n   \
+                └─ veth eth0 UP [veth tap0]\n"
+        );
+    }
+}
