@@ -85,11 +85,10 @@ impl FlowMap {
     pub(super) fn prefetch(&self, hash: KeyHash) {
         let shard = self.flows.shards()[hash.shard()].read();
         // The first slot with the hash's tag is taken for the right one, so that nothing of it is read.
-        let found = shard.find(hash.0, |flow| {
+        let _ = shard.find(hash.0, |flow| {
             prefetch(flow);
             true
         });
-        drop(found);
     }
 
     /// Gives memory back after a burst: shards far larger than what they hold are shrunk.
