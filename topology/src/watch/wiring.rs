@@ -69,7 +69,7 @@ impl Wiring {
     }
 
     /// Notes all that an interface wants, and joins it to what is there; it is parted from what it no
-    /// longer wants. Returns what it wants now and did not before.
+    /// longer wants. Returns the peers that it wants now and did not before.
     pub(super) fn want(&self, edit: &mut Edit<'_>, from: Port, wants: Vec<Want>) -> Vec<Port> {
         let mut inner = self.inner();
         let before = inner.wants.remove(&from).unwrap_or_default();
@@ -79,7 +79,9 @@ impl Wiring {
         let mut new = Vec::new();
         for want in wants.iter().filter(|want| !before.contains(want)) {
             inner.wanted.entry(want.to).or_default().insert(from);
-            new.push(want.to);
+            if want.role == Role::Peer {
+                new.push(want.to);
+            }
         }
         for want in &wants {
             inner.join(edit, from, want);

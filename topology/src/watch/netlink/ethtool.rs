@@ -63,6 +63,8 @@ impl Ethtool {
     fn feature_names(&mut self, buffer: &mut [u8]) -> io::Result<Vec<String>> {
         let request = self
             .request(ETHTOOL_MSG_STRSET_GET)
+            // Of no interface, and yet it has to be there.
+            .nested(ETHTOOL_A_HEADER, |header| header)
             .nested(ETHTOOL_A_STRSET_STRINGSETS, |sets| {
                 sets.nested(ETHTOOL_A_STRINGSETS_STRINGSET, |set| {
                     set.attribute(ETHTOOL_A_STRINGSET_ID, &ETH_SS_FEATURES.to_ne_bytes())

@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::numbers::*;
 use super::parts::{BondSlave, Function};
-use super::wire::{Attributes, Request, hardware_address, i32_at, text, u8_at, u16_at, u32_at};
+use super::wire::{Attributes, Request, i32_at, own_address, text, u8_at, u16_at, u32_at};
 
 /// Bytes of `struct ifinfomsg`.
 const FIXED: usize = 16;
@@ -67,7 +67,7 @@ impl Link {
     fn take(&mut self, kind: u16, value: &[u8]) {
         match kind {
             IFLA_IFNAME => self.name = text(value),
-            IFLA_ADDRESS => self.mac = hardware_address(value),
+            IFLA_ADDRESS => self.mac = own_address(value),
             IFLA_MTU => self.mtu = u32_at(value, 0).unwrap_or_default(),
             IFLA_LINK => self.link = u32_at(value, 0),
             IFLA_LINK_NETNSID => self.link_namespace = i32_at(value, 0).filter(|id| *id >= 0),

@@ -122,10 +122,16 @@ pub(super) fn bit_names(names: &[&str], bits: u32) -> Vec<String> {
 }
 
 /// An entry of `Neighbors` or `FDB` and the index of its interface (`struct ndmsg`).
+///
+/// A neighbour that no protocol asks for, such as a multicast address, is none: the kernel keeps what it
+/// has computed among the others, `ip neigh` does not show it, and no event tells of it.
 pub(super) fn neighbour(body: &[u8]) -> Option<(u32, Value)> {
     let index = u32_at(body, 4)?;
+    if u8_at(body, 0)? != AF_BRIDGE && u16_at(body, 8)? & !NUD_NOARP == 0 {
+        return None;
+    }
     let attributes = Attributes::after(body, 12);
-    let mac = attributes.find_kind(NDA_LLADDR).and_then(hardware_address);
+    let mac = attributes.find_kind(NDA_LLADDR).map(hardware_address);
     let mut entry = json!({"IfIndex": index, "MAC": mac.unwrap_or_default()});
     let mut say = |key: &str, value: Option<Value>| {
         if let Some(value) = value {

@@ -98,6 +98,7 @@ pub(super) const IFA_ADDRESS: u16 = 1;
 pub(super) const IFA_LOCAL: u16 = 2;
 
 // linux/neighbour.h
+pub(super) const NUD_NOARP: u16 = 0x40;
 pub(super) const NDA_DST: u16 = 1;
 pub(super) const NDA_LLADDR: u16 = 2;
 pub(super) const NDA_VLAN: u16 = 5;

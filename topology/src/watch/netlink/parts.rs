@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::numbers::*;
-use super::wire::{Attributes, hardware_address, u8_at, u16_at, u32_at};
+use super::wire::{Attributes, own_address, u8_at, u16_at, u32_at};
 
 /// A port of a bond.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ impl BondSlave {
                 IFLA_BOND_SLAVE_LINK_FAILURE_COUNT => {
                     slave.link_failures = u32_at(value, 0).unwrap_or_default();
                 }
-                IFLA_BOND_SLAVE_PERM_HWADDR => slave.permanent_mac = hardware_address(value),
+                IFLA_BOND_SLAVE_PERM_HWADDR => slave.permanent_mac = own_address(value),
                 IFLA_BOND_SLAVE_QUEUE_ID => slave.queue = u16_at(value, 0).unwrap_or_default(),
                 IFLA_BOND_SLAVE_AD_AGGREGATOR_ID => slave.aggregator = u16_at(value, 0).unwrap_or_default(),
                 IFLA_BOND_SLAVE_AD_ACTOR_OPER_PORT_STATE => {
@@ -109,7 +109,7 @@ impl Function {
                 IFLA_VF_MAC => {
                     function.number = u32_at(value, 0).unwrap_or_default();
                     // 32 bytes are there for the address; those of an Ethernet are the first six.
-                    function.mac = value.get(4..10).and_then(hardware_address);
+                    function.mac = value.get(4..10).and_then(own_address);
                 }
                 IFLA_VF_VLAN => {
                     function.vlan = second;

@@ -148,9 +148,11 @@ impl<'w> Session<'w> {
     }
 
     /// Lists all interfaces with their counters: at first, when something was lost, and from time to
-    /// time, for a few things the kernel does not announce (where a veth's peer went).
+    /// time, for a few things that the kernel does not announce (where a veth's peer went, which
+    /// multicast groups a card listens to).
     fn look(&mut self) -> io::Result<()> {
         self.tick = Instant::now() + self.watcher.shared.options.metrics_interval;
+        self.stale.everything();
         let all = self.requests.list(
             &mut self.answers,
             &link::request(None),
@@ -167,7 +169,7 @@ impl<'w> Session<'w> {
         Ok(())
     }
 
-    /// Looks again at interfaces whose other end somebody saw elsewhere.
+    /// Looks again at interfaces whose other end was seen.
     fn refresh(&mut self) -> io::Result<()> {
         for index in self.watcher.mailbox.take_refreshes() {
             let mut found = None;
@@ -196,7 +198,6 @@ impl<'w> Session<'w> {
         if outcome? {
             self.watcher.reporter.resynced();
             self.peers.forget_all();
-            self.stale.everything();
             self.look()?;
         }
         Ok(())
@@ -239,11 +240,14 @@ impl<'w> Session<'w> {
             RTM_NEWADDR => {
                 if let Some(address) = Address::parse(message.body) {
                     self.interfaces.add_address(address);
+                    // It may be a second one, and joins multicast groups: neither is told.
+                    self.stale.everything();
                 }
             }
             RTM_DELADDR => {
                 if let Some(address) = Address::parse(message.body) {
                     self.interfaces.remove_address(&address);
+                    self.stale.everything();
                 }
             }
             RTM_NEWNSID | RTM_DELNSID => {
@@ -301,7 +305,7 @@ impl<'w> Session<'w> {
 
     fn tell(&mut self) {
         let left = flush(self.interfaces, &self.watcher.shared, &self.watcher.mailbox);
-        for port in left.elsewhere {
+        for port in left.peers {
             self.watcher.shared.places.refresh(port);
         }
         if let Some(error) = left.refused {
@@ -311,7 +315,6 @@ impl<'w> Session<'w> {
         }
         if left.deleted {
             self.tick = Instant::now();
-            self.stale.everything();
             self.stale.features.extend(self.interfaces.by_index.keys());
         }
     }

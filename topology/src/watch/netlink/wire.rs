@@ -177,14 +177,16 @@ pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
         .map(|sixteen| Ipv6Addr::from(sixteen).into())
 }
 
-/// A hardware address as `02:00:00:00:00:01`; `None` if it has no bytes, or is all zero as that of the
-/// loopback interface.
-pub(super) fn hardware_address(bytes: &[u8]) -> Option<String> {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return None;
-    }
+/// A hardware address as `02:00:00:00:00:01`.
+pub(super) fn hardware_address(bytes: &[u8]) -> String {
     let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(hex.join(":"))
+    hex.join(":")
+}
+
+/// As [`hardware_address`]; `None` if it is all zero, as that of the loopback interface.
+pub(super) fn own_address(bytes: &[u8]) -> Option<String> {
+    let is_set = bytes.iter().any(|byte| *byte != 0);
+    is_set.then(|| hardware_address(bytes))
 }
 
 #[cfg(test)]
@@ -226,11 +228,9 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_people_write_them() {
-        assert_eq!(
-            hardware_address(&[2, 0, 0, 0, 0, 1]).unwrap(),
-            "02:00:00:00:00:01"
-        );
-        assert_eq!(hardware_address(&[0; 6]), None);
+        assert_eq!(own_address(&[2, 0, 0, 0, 0, 1]).unwrap(), "02:00:00:00:00:01");
+        assert_eq!(own_address(&[0; 6]), None);
+        assert_eq!(hardware_address(&[0; 6]), "00:00:00:00:00:00");
         assert_eq!(ip(&[10, 0, 0, 1]).unwrap().to_string(), "10.0.0.1");
         assert_eq!(ip(&[0; 16]).unwrap().to_string(), "::");
         assert_eq!(ip(&[0; 6]), None);

@@ -11,8 +11,9 @@ use super::interfaces::{Interface, Interfaces};
 /// What a [`flush`] could not do.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    /// Interfaces elsewhere that are the other end of one here, and may not know.
-    pub(super) elsewhere: Vec<Port>,
+    /// The other ends of interfaces here, here or elsewhere, which may not know it: the kernel says
+    /// nothing more of the end that it made first, or of one whose other end was moved.
+    pub(super) peers: Vec<Port>,
     /// Whether somebody deleted a node of ours: all must be read and said anew.
     pub(super) deleted: bool,
     /// Why an interface has no node.
@@ -58,12 +59,10 @@ pub(super) fn flush(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mail
                 let new = shared
                     .wiring
                     .want(edit, interfaces.port(index), interfaces.wants(index));
-                left.elsewhere.extend(new);
+                left.peers.extend(new);
             }
         }
     });
-    left.elsewhere
-        .retain(|port| port.namespace != interfaces.namespace);
     left
 }
 

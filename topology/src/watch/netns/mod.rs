@@ -59,6 +59,8 @@ pub(super) struct Namespaces {
     candidates: Candidates,
     last_scan: Instant,
     next_scan: Instant,
+    /// How many there was no room for at the last look at all.
+    left_out: u64,
     /// Threads that were stopped and have not ended yet.
     leaving: Vec<JoinHandle<()>>,
 }
@@ -89,6 +91,7 @@ impl Namespaces {
             candidates: Candidates::default(),
             last_scan: now,
             next_scan: now,
+            left_out: 0,
             leaving: Vec::new(),
         })
     }
@@ -163,6 +166,7 @@ impl Namespaces {
 
     /// Looks at all names and all processes.
     fn look_at_all(&mut self) {
+        self.left_out = 0;
         match self.directories.arm() {
             Ok(names) => {
                 let gone: Vec<_> = self
@@ -185,6 +189,7 @@ impl Namespaces {
         if self.shared.options.processes {
             self.look_at_processes();
         }
+        self.reporter.left_out(self.left_out);
         self.last_scan = Instant::now();
         self.next_scan = self.last_scan + self.shared.options.process_interval;
     }
@@ -313,7 +318,7 @@ impl Namespaces {
     ) -> bool {
         let max = self.shared.options.max_namespaces;
         if self.watched.len() >= max {
-            self.reporter.left_out(1);
+            self.left_out += 1;
             self.reporter
                 .note(format!("{} is not watched: {max} namespaces are", path.display()));
             return false;
