@@ -62,9 +62,24 @@ pub(crate) fn json_list<T: serde::Serialize>() -> impl FnMut(&T, &mut Vec<u8>) +
     }
 }
 
+/// A writer for [`items`] that makes the entries of a JSON object of them, each by its `key`.
+pub(crate) fn json_entries<T: serde::Serialize>(
+    key: impl Fn(&T) -> &str + Send + 'static,
+) -> impl FnMut(&T, &mut Vec<u8>) + Send + 'static {
+    let mut first = true;
+    move |item, out| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        write_json(key(item), out);
+        out.push(b':');
+        write_json(item, out);
+    }
+}
+
 /// Appends `value` as JSON. Our documents have text keys and finite numbers, and memory takes all
 /// bytes, so that this does not fail; should it, the list gets a null and stays a list.
-pub(crate) fn write_json<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
+pub(crate) fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let start = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.truncate(start);

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use flowtap_flow::query::ReadError;
 use flowtap_gremlin::{ErrorKind, QueryError};
 
+use crate::declared::DeclaredError;
 use crate::wire::Problem;
 
 /// The stable name of a kind of failure. Clients may match on it.
@@ -19,7 +20,11 @@ pub(crate) enum Code {
     BadQuery,
     BadBody,
     BadCapture,
+    BadPatch,
+    Refused,
     NotFound,
+    Conflict,
+    UpgradeRequired,
     MethodNotAllowed,
     NotAcceptable,
     TooLarge,
@@ -39,7 +44,11 @@ impl Code {
             Self::BadQuery => "bad-query",
             Self::BadBody => "bad-body",
             Self::BadCapture => "bad-capture-file",
+            Self::BadPatch => "bad-patch",
+            Self::Refused => "refused",
             Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::UpgradeRequired => "upgrade-required",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::NotAcceptable => "not-acceptable",
             Self::TooLarge => "too-large",
@@ -58,8 +67,12 @@ impl Code {
             | Self::BadCursor
             | Self::BadQuery
             | Self::BadBody
+            | Self::BadPatch
+            | Self::Refused
             | Self::BadCapture => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -113,6 +126,21 @@ impl From<ReadError> for Failure {
                 "ask for a shorter time range or a narrower filter",
             ),
             ReadError::Store { .. } => (Code::StoreFailed, "see the log and /readyz"),
+        };
+        Self::new(code, error.to_string(), hint)
+    }
+}
+
+impl From<DeclaredError> for Failure {
+    fn from(error: DeclaredError) -> Self {
+        let (code, hint) = match &error {
+            DeclaredError::NotFound { .. } => (Code::NotFound, "list them to see which there are"),
+            DeclaredError::Duplicate { .. } => (Code::Conflict, "choose another ID"),
+            DeclaredError::Patch(_) | DeclaredError::Patched(_) => (Code::BadPatch, "see RFC 6902"),
+            DeclaredError::Store(_) | DeclaredError::Unwritable(_) => {
+                (Code::StoreFailed, "see the log and /readyz")
+            }
+            _ => (Code::Refused, "correct it and try again"),
         };
         Self::new(code, error.to_string(), hint)
     }

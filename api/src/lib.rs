@@ -6,6 +6,7 @@
 
 mod body;
 pub mod client;
+mod declared;
 mod failure;
 mod openapi;
 mod ops;
@@ -21,6 +22,7 @@ pub mod wire;
 #[cfg(test)]
 mod testing;
 
+pub use declared::{Declared, DeclaredError, Kind as DeclaredKind};
 pub use serve::serve;
 pub use server::router;
 pub use services::{

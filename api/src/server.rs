@@ -19,7 +19,7 @@ use crate::ops::http_metrics::{self, HttpMetrics};
 use crate::ops::{health, metrics};
 use crate::runner::Runner;
 use crate::services::Services;
-use crate::skydive::{captures, status, topology, upload};
+use crate::skydive::{captures, config, edge_rules, edges, node_rules, nodes, status, topology, upload};
 use crate::v1::{flows, packets};
 use crate::wire::NEXT_CURSOR_HEADER;
 
@@ -31,6 +31,8 @@ pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) runner: Runner,
     pub(crate) uploads: Semaphore,
+    /// Whose turn it is to change declarations.
+    pub(crate) declaring: Arc<Semaphore>,
     pub(crate) http_metrics: HttpMetrics,
 }
 
@@ -40,7 +42,32 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
     vec![
         ("/api", get(status::info)),
         ("/api/status", get(status::status)),
-        ("/api/topology", post(topology::query)),
+        ("/api/config/{key}", get(config::value)),
+        ("/api/topology", get(topology::whole).post(topology::query)),
+        ("/api/node", get(nodes::list).post(nodes::create)),
+        (
+            "/api/node/{id}",
+            get(nodes::get).patch(nodes::patch).delete(nodes::delete),
+        ),
+        ("/api/edge", get(edges::list).post(edges::create)),
+        (
+            "/api/edge/{id}",
+            get(edges::get).patch(edges::patch).delete(edges::delete),
+        ),
+        ("/api/noderule", get(node_rules::list).post(node_rules::create)),
+        (
+            "/api/noderule/{id}",
+            get(node_rules::get)
+                .patch(node_rules::patch)
+                .delete(node_rules::delete),
+        ),
+        ("/api/edgerule", get(edge_rules::list).post(edge_rules::create)),
+        (
+            "/api/edgerule/{id}",
+            get(edge_rules::get)
+                .patch(edge_rules::patch)
+                .delete(edge_rules::delete),
+        ),
         ("/api/capture", get(captures::list).fallback(captures::not_yet)),
         (
             "/api/capture/{id}",
@@ -65,6 +92,7 @@ pub fn router(services: Services) -> Router {
     let app = Arc::new(App {
         runner: Runner::new(&services.limits),
         uploads: Semaphore::new(services.limits.uploads),
+        declaring: Arc::new(Semaphore::new(1)),
         http_metrics: HttpMetrics::default(),
         services,
     });
@@ -98,6 +126,8 @@ fn cors() -> CorsLayer {
         header::CONTENT_TYPE,
         header::AUTHORIZATION,
         HeaderName::from_static("x-auth-token"),
+        HeaderName::from_static("x-resource-ttl"),
+        HeaderName::from_static("last-event-id"),
     ];
     CorsLayer::new()
         .allow_origin(Any)

@@ -11,7 +11,11 @@ use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::table::TableStats;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Answer, Engine, ErrorKind, NOT_PACKETS, QueryError};
+use flowtap_topology::watch::WatcherHealth;
+use flowtap_topology::{Edge, Node, Topology};
+use serde_json::Value;
 
+use crate::declared::Declared;
 use crate::wire::{PCAPNG_MEDIA_TYPE, PartReadiness, PcapClient, SflowStatus, StoreStatus};
 
 /// Everything a server serves. Cheap to clone.
@@ -25,6 +29,12 @@ pub struct Services {
     pub queries: Arc<dyn QueryRunner>,
     /// The list of captures.
     pub captures: Arc<Captures>,
+    /// The graph and its history.
+    pub topology: Topology,
+    /// What users declared of the graph. [`Declared::follow`] runs beside the server.
+    pub declared: Arc<Declared>,
+    /// The configuration that flowtap runs with, for `GET /api/config/{key}`.
+    pub config: Arc<Value>,
     /// Where uploads go.
     pub uploads: Arc<dyn PcapImport>,
     /// How the parts fare.
@@ -96,6 +106,12 @@ pub trait QueryRunner: Send + Sync {
     /// # Errors
     /// [`QueryError`], whose kind decides the status code.
     fn run(&self, gremlin: &str, form: AnswerForm, cancel: &Cancel) -> Result<Vec<u8>, QueryError>;
+
+    /// Runs `gremlin`, whose answer is a graph: its nodes and edges.
+    ///
+    /// # Errors
+    /// As [`QueryRunner::run`]; also if the answer is something else.
+    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<(Vec<Arc<Node>>, Vec<Arc<Edge>>), QueryError>;
 }
 
 impl QueryRunner for Engine {
@@ -108,6 +124,17 @@ impl QueryRunner for Engine {
                 to_pcapng(&packets(answer)?).map_err(|error| no_such_form(&error.to_string()))
             }
             AnswerForm::Dot => answer.to_dot().map(String::into_bytes),
+        }
+    }
+
+    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<(Vec<Arc<Node>>, Vec<Arc<Edge>>), QueryError> {
+        match Engine::run(self, gremlin, Timestamp::now(), cancel)? {
+            Answer::Graph { nodes, edges } => Ok((nodes, edges)),
+            _ => Err(QueryError {
+                kind: ErrorKind::Query,
+                column: None,
+                message: format!("Gremlin query '{gremlin}' did not return a graph; end it in .SubGraph()"),
+            }),
         }
     }
 }
@@ -181,6 +208,8 @@ pub trait Observe: Send + Sync {
     fn sflow(&self) -> Option<SflowStatus>;
     /// Who sends to the pcap socket now.
     fn pcap_clients(&self) -> Vec<PcapClient>;
+    /// How the watchers of the topology are.
+    fn watchers(&self) -> Vec<WatcherHealth>;
     /// Each part and whether it does its work: `storage`, `sflow`, `pcapsocket`, …
     fn parts(&self) -> BTreeMap<String, PartReadiness>;
 }

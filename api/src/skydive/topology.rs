@@ -1,4 +1,4 @@
-//! `POST /api/topology`: Gremlin queries.
+//! `/api/topology`: the whole graph, and Gremlin queries.
 
 use std::sync::Arc;
 
@@ -7,12 +7,64 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flowtap_topology::{Edge, Node};
 
 use crate::body;
 use crate::failure::{Code, Failure, PlainFailure};
 use crate::server::App;
 use crate::services::AnswerForm;
-use crate::wire::{DOT_MEDIA_TYPE, GremlinRequest, PCAP_MEDIA_TYPE, PCAPNG_MEDIA_TYPE};
+use crate::wire::{DOT_MEDIA_TYPE, GremlinRequest, PCAP_MEDIA_TYPE, PCAPNG_MEDIA_TYPE, TopologyDocument};
+
+/// A piece of the graph's JSON.
+enum Piece {
+    Node(Arc<Node>),
+    /// The end of the nodes, and the beginning of the edges.
+    Between,
+    Edge(Arc<Edge>),
+}
+
+/// The whole graph as it is: JSON, or dot if `Accept` is `text/vnd.graphviz`.
+#[utoipa::path(
+    get,
+    path = "/api/topology",
+    operation_id = "topology",
+    tag = "topology",
+    responses(
+        (status = 200, description = "The graph",
+            content((TopologyDocument = "application/json"), (String = "text/vnd.graphviz"))),
+        (status = 503, description = "Too many queries at once", body = String, content_type = "text/plain"),
+    )
+)]
+pub(crate) async fn whole(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, PlainFailure> {
+    if accepted(&headers) == DOT_MEDIA_TYPE {
+        return Ok(answer(&app, "G".to_owned(), AnswerForm::Dot, DOT_MEDIA_TYPE).await?);
+    }
+    let graph = app.services.topology.live();
+    let held = app
+        .runner
+        .hold((graph.len() + graph.edge_count()) * super::resource::ELEMENT_BYTES)?;
+    let nodes = graph.nodes().cloned().map(Piece::Node);
+    let edges = graph.edges().cloned().map(Piece::Edge);
+    let pieces = nodes.chain([Piece::Between]).chain(edges).collect();
+    let mut first = true;
+    let write = move |piece: &Piece, out: &mut Vec<u8>| {
+        if matches!(piece, Piece::Between) {
+            out.extend_from_slice(b"],\"Edges\":[");
+            first = true;
+            return;
+        }
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        match piece {
+            Piece::Node(node) => body::write_json(node, out),
+            Piece::Edge(edge) => body::write_json(edge, out),
+            Piece::Between => {}
+        }
+    };
+    let body = body::items(b"{\"Nodes\":[".to_vec(), pieces, b"]}".to_vec(), write, held);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
 
 /// Runs a Gremlin query.
 ///
@@ -55,27 +107,31 @@ pub(crate) async fn query(
     if request.gremlin_query.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let accept = accepted(&headers);
     let form = match accept {
         DOT_MEDIA_TYPE => AnswerForm::Dot,
         PCAP_MEDIA_TYPE => AnswerForm::Pcap,
         PCAPNG_MEDIA_TYPE => AnswerForm::PcapNg,
         _ => AnswerForm::Json,
     };
+    Ok(answer(&app, request.gremlin_query, form, accept).await?)
+}
+
+async fn answer(app: &App, gremlin: String, form: AnswerForm, accept: &str) -> Result<Response, Failure> {
     let queries = app.services.queries.clone();
     let answer = app
         .runner
-        .run(move |cancel| queries.run(&request.gremlin_query, form, cancel))
+        .run(move |cancel| queries.run(&gremlin, form, cancel))
         .await?;
     let held = app.runner.hold(answer.len())?;
-    Ok((
-        [(header::CONTENT_TYPE, content_type(accept))],
-        body::whole(answer, held),
-    )
-        .into_response())
+    let kind = [(header::CONTENT_TYPE, content_type(accept))];
+    Ok((kind, body::whole(answer, held)).into_response())
+}
+
+/// `Accept` as one text, which is compared as a whole.
+fn accepted(headers: &HeaderMap) -> &str {
+    let accept = headers.get(header::ACCEPT);
+    accept.and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The request's `Accept`, as Skydive answers it; but where that is no one type (missing, a range, a

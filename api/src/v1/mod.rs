@@ -5,7 +5,7 @@ mod cursor;
 pub(crate) mod flows;
 pub(crate) mod packets;
 mod params;
-mod time;
+pub(crate) mod time;
 
 use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderMap, HeaderValue, header};

@@ -39,7 +39,7 @@ fn epoch(text: &str) -> Option<Timestamp> {
 }
 
 /// A number and a unit, repeated: `1h30m`, `1.5s`. Go's units, and `d` and `w`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 9] = [
         ("ns", 1e-9),
         ("us", 1e-6),

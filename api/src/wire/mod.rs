@@ -4,6 +4,7 @@
 mod flow;
 mod packet;
 mod status;
+mod topology;
 
 pub use flow::{FlowDocument, FlowPage, IcmpDocument, LayerDocument, MetricDocument, PortsDocument};
 pub use packet::{PacketDocument, PacketPage};
@@ -11,6 +12,7 @@ pub use status::{
     Connection, Election, FlowtapStatus, PcapClient, Peers, ProbeStatus, SflowAgent, SflowStatus, Status,
     StoreStatus, TableStatus,
 };
+pub use topology::{EdgeDocument, EdgeRuleDocument, NodeDocument, NodeRuleDocument, TopologyDocument};
 
 use std::collections::BTreeMap;
 

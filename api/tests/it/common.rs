@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use flowtap_api::wire::{PartReadiness, PcapClient, SflowAgent, SflowStatus, StoreStatus};
-use flowtap_api::{Identity, Limits, Observe, PcapImport, PcapReport, PcapUpload, Services, router};
+use flowtap_api::{
+    Declared, Identity, Limits, Observe, PcapImport, PcapReport, PcapUpload, Services, router,
+};
 use flowtap_capture::{Captures, InputKind, StandingInput, State};
 use flowtap_flow::flow::{Flow, FlowId};
 use flowtap_flow::ledger::{DropReason, Ledger};
@@ -21,9 +24,12 @@ use flowtap_flow::query::{
 use flowtap_flow::table::TableStats;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Engine, EngineOptions};
+use flowtap_storage::{SqliteOptions, SqliteStore};
+use flowtap_topology::watch::WatcherHealth;
 use flowtap_topology::{Graph, Topology};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use crate::testing;
@@ -90,6 +96,8 @@ impl FilterCompiler for NoCompiler {
 #[derive(Default)]
 pub(crate) struct CountingImport {
     pub(crate) begun: Mutex<Vec<String>>,
+    /// Where declarations lie; it goes when the services go.
+    _directory: Option<TempDir>,
 }
 
 struct CountingUpload {
@@ -181,6 +189,10 @@ impl Observe for FixedObserve {
         }]
     }
 
+    fn watchers(&self) -> Vec<WatcherHealth> {
+        Vec::new()
+    }
+
     fn parts(&self) -> BTreeMap<String, PartReadiness> {
         let storage = PartReadiness {
             ready: self.store_error.is_none(),
@@ -213,9 +225,17 @@ fn captures() -> Captures {
     captures
 }
 
+/// What is declared in `directory`.
+pub(crate) fn open_declared(graph: &Arc<Graph>, directory: &Path) -> Arc<Declared> {
+    let store = SqliteStore::open(directory, SqliteOptions::default()).unwrap();
+    Declared::open(Arc::clone(graph), store.resources()).unwrap()
+}
+
 /// Services over `reader`, with the real query engine.
 pub(crate) fn services(reader: impl FlowReader + 'static) -> Services {
     let reader: Arc<dyn FlowReader> = Arc::new(reader);
+    let topology = Topology::new(Arc::new(Graph::new("compute-1")), None);
+    let directory = tempfile::tempdir().unwrap();
     Services {
         identity: Arc::new(Identity {
             host: "compute-1".to_owned(),
@@ -225,13 +245,19 @@ pub(crate) fn services(reader: impl FlowReader + 'static) -> Services {
         }),
         queries: Arc::new(Engine::new(
             reader.clone(),
-            Topology::new(Arc::new(Graph::new("compute-1")), None),
+            topology.clone(),
             Arc::new(NoCompiler),
             EngineOptions::default(),
         )),
         flows: reader,
         captures: Arc::new(captures()),
-        uploads: Arc::new(CountingImport::default()),
+        declared: open_declared(topology.graph(), directory.path()),
+        topology,
+        config: Arc::new(json!({"http": {"listen": "127.0.0.1:8082"}})),
+        uploads: Arc::new(CountingImport {
+            _directory: Some(directory),
+            ..CountingImport::default()
+        }),
         observe: Arc::new(FixedObserve { store_error: None }),
         limits: Limits::default(),
     }

@@ -123,7 +123,9 @@ async fn the_openapi_document_names_the_methods_that_the_router_takes() {
             .map(str::to_lowercase)
             .collect();
         taken.retain(|method| method != "head");
-        let described: Vec<&str> = item.as_object().unwrap().keys().map(String::as_str).collect();
+        taken.sort_unstable();
+        let mut described: Vec<&str> = item.as_object().unwrap().keys().map(String::as_str).collect();
+        described.sort_unstable();
         assert_eq!(taken, described, "{path}");
     }
 }

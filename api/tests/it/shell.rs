@@ -38,11 +38,11 @@ async fn errors_have_the_face_of_their_path() {
     assert_eq!(answer.content_type(), "text/plain; charset=utf-8");
     let answer = get(&router, "/api/v1/nope").await;
     assert_eq!(answer.problem().0, "not-found");
-    let answer = get(&router, "/api/topology").await;
+    let answer = get(&router, "/api/pcap").await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(
         (answer.text(), answer.header(header::ALLOW)),
-        ("`/api/topology` takes no GET", "POST")
+        ("`/api/pcap` takes no GET", "POST")
     );
     let request = Request::delete("/api/v1/flows").body(Body::empty()).unwrap();
     let answer = send(&router, request).await;
