@@ -53,8 +53,8 @@ pub struct WatchOptions {
     /// interface takes some 4 KiB; when it is full everything is read anew. It costs memory only while
     /// something is queued.
     pub receive_buffer: usize,
-    /// How many namespaces are watched, this one included. Each costs a thread with some 20 KiB and five
-    /// file descriptors; those beyond are left out, which [`WatcherHealth::left_out`] tells.
+    /// How many namespaces are watched, this one included. Each costs a thread, some 150 KiB and five file
+    /// descriptors; those beyond are left out, which [`WatcherHealth::left_out`] tells.
     pub max_namespaces: usize,
 }
 

@@ -151,15 +151,19 @@ impl Watched {
         let graph = Arc::new(Graph::new("lab"));
         let watchers = Watchers::start(Arc::clone(&graph), options).unwrap();
         let watched = Self { graph, watchers };
+        watched.is_ready();
+        watched
+    }
+
+    /// Waits until each watcher has had its first look.
+    pub(crate) fn is_ready(&self) {
         eventually("the first look", || {
-            let health = watched.watchers.health();
-            watched
-                .watchers
+            let health = self.watchers.health();
+            self.watchers
                 .is_ready()
                 .then_some(())
                 .ok_or_else(|| format!("{health:#?}"))
         });
-        watched
     }
 
     pub(crate) fn health(&self, name: &str) -> Option<WatcherHealth> {

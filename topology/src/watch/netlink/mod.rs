@@ -73,7 +73,7 @@ impl Watcher {
     pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
         std::thread::Builder::new()
             .name("netlink".to_owned())
-            // Most of it is never touched: a watcher takes some 20 KiB.
+            // Most of it is never touched.
             .stack_size(512 * 1024)
             .spawn(move || self.run())
     }

@@ -10,16 +10,15 @@ mod container;
 mod directories;
 mod enter;
 mod processes;
+mod scan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::graph::NodeSpec;
 use crate::identity::NodeId;
@@ -71,8 +70,33 @@ struct Watched {
     path: PathBuf,
     mailbox: Arc<Mailbox>,
     thread: JoinHandle<()>,
-    /// The process that stands for a namespace without a name.
-    process: Option<Option<OwnedFd>>,
+    found: Found,
+}
+
+/// How a namespace is known.
+#[derive(Debug)]
+enum Found {
+    /// It is the one that flowtap runs in.
+    Own,
+    /// By a name in one of the directories.
+    Named,
+    /// Through the process that stands for it, which can be waited for where the kernel has files for
+    /// processes (5.3).
+    Process(Option<OwnedFd>),
+}
+
+impl Watched {
+    fn is_by_process(&self) -> bool {
+        matches!(self.found, Found::Process(_))
+    }
+
+    /// The file of the process that stands for it: readable when the process has ended.
+    fn process(&self) -> Option<BorrowedFd<'_>> {
+        match &self.found {
+            Found::Process(file) => file.as_ref().map(OwnedFd::as_fd),
+            Found::Own | Found::Named => None,
+        }
+    }
 }
 
 impl Namespaces {
@@ -99,7 +123,7 @@ impl Namespaces {
     /// Runs until the doorbell is stopped; ends when all watchers have.
     pub(super) fn run(mut self) {
         let host = self.shared.graph.host().clone();
-        if let Err(error) = self.watch(self.own, None, host, None) {
+        if let Err(error) = self.watch(self.own, None, host, Found::Own) {
             self.reporter.failed("starting the netlink watcher", &error);
         }
         self.look_at_all();
@@ -123,11 +147,7 @@ impl Namespaces {
     /// Waits for something and acts on it.
     fn turn(&mut self) -> io::Result<()> {
         let mut sources = vec![self.shared.doorbell.bell.as_fd(), self.directories.as_fd()];
-        let processes = self
-            .watched
-            .values()
-            .filter_map(|watched| watched.process.as_ref());
-        sources.extend(processes.flatten().map(OwnedFd::as_fd));
+        sources.extend(self.watched.values().filter_map(Watched::process));
         let due = self.retries.values().map(|(due, _)| *due).min();
         let due = due.map_or(self.next_scan, |due| due.min(self.next_scan));
         let ready = wait(&sources, Some(due.saturating_duration_since(Instant::now())))?;
@@ -224,11 +244,7 @@ impl Namespaces {
 
     /// A name leads to this namespace from now on.
     fn adopt(&mut self, name: &Path, id: NamespaceId) {
-        let by_process = self
-            .watched
-            .get(&id)
-            .is_some_and(|watched| watched.process.is_some());
-        if by_process {
+        if self.watched.get(&id).is_some_and(Watched::is_by_process) {
             self.stop_and_remove(id);
         }
         if !self.watched.contains_key(&id) {
@@ -238,7 +254,7 @@ impl Namespaces {
                 .to_string_lossy()
                 .into_owned();
             let manager = name.starts_with("/run/docker").then_some("docker");
-            if !self.watch_other(id, name, &title, manager, None) {
+            if !self.watch_other(id, name, &title, manager, Found::Named) {
                 return;
             }
         }
@@ -266,47 +282,6 @@ impl Namespaces {
         }
     }
 
-    fn look_at_processes(&mut self) {
-        let mut found = processes::namespaces(Path::new("/proc"));
-        found.remove(&self.own.inode);
-        let by_process = |watched: &Watched| watched.process.is_some();
-        let ids: Vec<_> = self.watched.keys().copied().collect();
-        for id in ids {
-            let Some(watched) = self.watched.get(&id) else {
-                continue;
-            };
-            if !by_process(watched) {
-                found.remove(&id.inode);
-            } else if !found.contains_key(&id.inode)
-                || NamespaceId::at(&watched.path).ok().flatten() != Some(id)
-            {
-                // It is empty, or another process has to stand for it.
-                self.stop_and_remove(id);
-            } else {
-                found.remove(&id.inode);
-            }
-        }
-        let device = self.own.device;
-        for (inode, pid) in self.candidates.due(&found) {
-            let (id, path) = (NamespaceId { device, inode }, processes::path(pid));
-            match super::netlink::holds_something(&path, id) {
-                Ok(true) => {
-                    let (name, manager) = processes::name(pid);
-                    let file = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                    let file = file.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-                    self.watch_other(id, &path, &name, manager, Some(file));
-                }
-                Ok(false) => {}
-                // The process has ended.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    self.reporter
-                        .note(format!("looking into the namespace of process {pid}: {error}"));
-                }
-            }
-        }
-    }
-
     /// Makes the node of a namespace and watches it. Returns whether there was room for it.
     fn watch_other(
         &mut self,
@@ -314,7 +289,7 @@ impl Namespaces {
         path: &Path,
         name: &str,
         manager: Option<&str>,
-        process: Option<Option<OwnedFd>>,
+        found: Found,
     ) -> bool {
         let max = self.shared.options.max_namespaces;
         if self.watched.len() >= max {
@@ -336,7 +311,7 @@ impl Namespaces {
             .graph
             .upsert_node(spec)
             .map_err(io::Error::other)
-            .and_then(|node| self.watch(id, Some((path, name)), node, process));
+            .and_then(|node| self.watch(id, Some((path, name)), node, found));
         if let Err(error) = &watching {
             self.reporter
                 .failed(&format!("watching {}", path.display()), error);
@@ -350,7 +325,7 @@ impl Namespaces {
         id: NamespaceId,
         place: Option<(&Path, &str)>,
         node: NodeId,
-        process: Option<Option<OwnedFd>>,
+        found: Found,
     ) -> io::Result<()> {
         let mailbox = Arc::new(Mailbox::new()?);
         let path = place.map(|(path, _)| path.to_owned());
@@ -376,7 +351,7 @@ impl Namespaces {
             path,
             mailbox,
             thread,
-            process,
+            found,
         };
         self.watched.insert(id, watched);
         Ok(())
