@@ -10,7 +10,7 @@ use flowtap_collectors::pcapsocket::PcapSocketStats;
 use flowtap_collectors::sflow::SflowStats;
 use flowtap_flow::table::{FlowTable, TableStats};
 use flowtap_storage::StoreWriter;
-use flowtap_topology::watch::WatcherState;
+use flowtap_topology::watch::{WatcherHealth, WatcherState};
 
 use super::topology::RunningTopology;
 
@@ -49,6 +49,10 @@ impl Observe for Observer {
             bytes: client.bytes,
         };
         clients.unwrap_or_default().into_iter().map(client).collect()
+    }
+
+    fn watchers(&self) -> Vec<WatcherHealth> {
+        self.topology.health()
     }
 
     fn parts(&self) -> BTreeMap<String, PartReadiness> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use flowtap_api::Declared;
 use flowtap_storage::{SqliteHistory, SqliteStore};
 use flowtap_topology::fabric::Fabric;
 use flowtap_topology::watch::ovsdb::{self, OvsdbOptions, OvsdbWatcher};
@@ -18,6 +19,7 @@ use crate::config;
 pub(super) struct RunningTopology {
     graph: Arc<Graph>,
     history: Arc<SqliteHistory>,
+    declared: Arc<Declared>,
     /// Until the stop.
     parts: Mutex<Option<Parts>>,
 }
@@ -27,7 +29,8 @@ struct Parts {
     watchers: Option<Watchers>,
     ovsdb: Option<OvsdbWatcher>,
     sflow_ports: SflowPorts,
-    fabric: Option<JoinHandle<()>>,
+    /// Keep the graph what the configuration and the users say.
+    followers: Vec<JoinHandle<()>>,
 }
 
 impl RunningTopology {
@@ -37,11 +40,13 @@ impl RunningTopology {
     /// The store's, and the system's, if it gives no threads or sockets.
     pub(super) fn start(graph: Arc<Graph>, config: &config::Topology, store: &SqliteStore) -> Result<Self> {
         let history = store.record_topology(Arc::clone(&graph))?;
+        let declared = Declared::open(Arc::clone(&graph), store.resources())?;
+        let mut followers = vec![tokio::spawn(Arc::clone(&declared).follow())];
         let links = config.fabric()?;
-        let fabric = (!links.is_empty()).then(|| {
+        if !links.is_empty() {
             let fabric = Arc::new(Fabric::new(Arc::clone(&graph), links));
-            tokio::spawn(async move { fabric.follow().await })
-        });
+            followers.push(tokio::spawn(async move { fabric.follow().await }));
+        }
         let watchers = config
             .watch
             .then(|| Watchers::start(Arc::clone(&graph), watch_options(config)))
@@ -58,11 +63,12 @@ impl RunningTopology {
             watchers,
             ovsdb,
             sflow_ports,
-            fabric,
+            followers,
         };
         Ok(Self {
             graph,
             history: Arc::new(history),
+            declared,
             parts: Mutex::new(Some(parts)),
         })
     }
@@ -71,6 +77,11 @@ impl RunningTopology {
     pub(super) fn topology(&self) -> Topology {
         let history: Arc<SqliteHistory> = Arc::clone(&self.history);
         Topology::new(Arc::clone(&self.graph), Some(history))
+    }
+
+    /// What users declared of the graph.
+    pub(super) fn declared(&self) -> Arc<Declared> {
+        Arc::clone(&self.declared)
     }
 
     /// How each watcher is.
@@ -91,8 +102,8 @@ impl RunningTopology {
         let Some(parts) = self.parts().take() else {
             return Ok(());
         };
-        if let Some(fabric) = &parts.fabric {
-            fabric.abort();
+        for follower in &parts.followers {
+            follower.abort();
         }
         let late = match parts.watchers {
             Some(watchers) => watchers.stop(patience / 2).await,

@@ -1,20 +1,21 @@
-//! A real Open vSwitch that samples real traffic.
+//! A lab of `tests/lab`: a real Open vSwitch in network namespaces, and machines that boot there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Server, eventually, need};
+use crate::support::{Server, need};
 
-/// A lab of `tests/lab`, gone when the test ends.
-struct Lab {
+/// A lab, gone when the test ends.
+pub(crate) struct Lab {
     tag: String,
 }
 
 impl Lab {
-    fn up() -> Self {
+    /// Brings one up; `what` tells it from those of other tests.
+    pub(crate) fn up(what: &str) -> Self {
         need("ovs-vsctl", "openvswitch-switch");
         let lab = Self {
-            tag: format!("ft{}", std::process::id()),
+            tag: format!("ft{what}{}", std::process::id()),
         };
         lab.script("up.sh", &[]);
         lab
@@ -24,73 +25,79 @@ impl Lab {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(name)
     }
 
-    /// Runs `tests/lab/NAME TAG ARGUMENTS`.
-    fn script(&self, name: &str, arguments: &[&str]) {
-        let output = Command::new(Self::path(name))
-            .arg(&self.tag)
-            .args(arguments)
-            .output()
-            .expect("bash runs");
-        assert!(
-            output.status.success(),
-            "{name} {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+    /// Runs `tests/lab/NAME TAG ARGUMENTS`, and returns what it printed.
+    pub(crate) fn script(&self, name: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(Self::path(name));
+        command.arg(&self.tag).args(arguments);
+        run(&mut command)
     }
 
-    fn switch_namespace(&self) -> String {
-        format!("{}-sw", self.tag)
+    /// A flowtap where the switch's host would be, that watches the switch.
+    pub(crate) fn server(&self, data: &Path) -> Server {
+        self.server_with(data, &[])
     }
+
+    /// The same with further arguments.
+    pub(crate) fn server_with(&self, data: &Path, arguments: &[&str]) -> Server {
+        let ovsdb = format!("--ovsdb={}", self.database());
+        let arguments: Vec<&str> = [ovsdb.as_str()].iter().chain(arguments).copied().collect();
+        Server::start_in(&self.switch(), data, &arguments)
+    }
+
+    /// The switch's namespace.
+    pub(crate) fn switch(&self) -> String {
+        self.namespace("sw")
+    }
+
+    /// The namespace of a machine.
+    pub(crate) fn namespace(&self, name: &str) -> String {
+        format!("{}-{name}", self.tag)
+    }
+
+    fn database(&self) -> String {
+        format!("unix:/run/flowtap-lab/{}/db.sock", self.tag)
+    }
+
+    /// `ovs-vsctl ARGUMENTS` at the lab's switch.
+    pub(crate) fn vsctl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("ovs-vsctl");
+        command
+            .arg("--timeout=10")
+            .arg(format!("--db={}", self.database()))
+            .args(arguments);
+        run(&mut command)
+    }
+
+    /// `ip -n NAMESPACE ARGUMENTS`.
+    pub(crate) fn ip(&self, namespace: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new("ip");
+        command.args(["-n", namespace]).args(arguments);
+        run(&mut command)
+    }
+
+    /// A program inside a namespace.
+    pub(crate) fn inside(&self, namespace: &str, program: &[&str]) -> String {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).args(program);
+        run(&mut command)
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim_end()
+        .to_owned()
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         let _ = Command::new(Self::path("down.sh")).arg(&self.tag).status();
     }
-}
-
-#[test]
-fn open_vswitch_samples_become_flows() {
-    let lab = Lab::up();
-    let data = tempfile::tempdir().expect("a directory");
-    let server = Server::start_in(&lab.switch_namespace(), data.path());
-    lab.script("sflow.sh", &["on"]);
-    lab.script("traffic.sh", &["icmp", "7"]);
-    lab.script("traffic.sh", &["udp", "9"]);
-    lab.script("traffic.sh", &["tcp", "20"]);
-
-    // Sampling is 1:1, so the counts are exact. Open vSwitch sends within a second.
-    for (gremlin, there, back) in [
-        (
-            "G.Flows().Has('Application', 'ICMPv4', 'Network.A', '10.77.1.11')",
-            7,
-            7,
-        ),
-        ("G.Flows().Has('Transport.B', 5001)", 9, 0),
-    ] {
-        eventually(gremlin, || {
-            let flows = server.query(gremlin);
-            let [flow] = flows.as_array()?.as_slice() else {
-                return None;
-            };
-            (flow["Metric"]["ABPackets"] == there && flow["Metric"]["BAPackets"] == back).then_some(())
-        });
-    }
-    let bytes = eventually("the whole TCP flow", || {
-        let flows = server.query("G.Flows().Has('Transport.B', 5000, 'Transport.Protocol', 'TCP')");
-        let flow = flows.as_array()?.first()?.clone();
-        (flow["FinishType"] == 2).then_some(flow["Metric"]["ABBytes"].as_u64()?)
-    });
-    assert!(bytes > 20 * 1024, "20 KiB and their headers: {bytes}");
-
-    let ledger = server.ledger("sflow");
-    assert_eq!(ledger["Received"], ledger["Kept"], "{ledger}");
-    assert!(ledger["RawPacketsKept"].as_u64() > Some(0), "{ledger}");
-
-    // A machine that boots is seen from its first packet on.
-    lab.script("boot-vm.sh", &["vm3", "10.77.1.13"]);
-    eventually("neighbour discovery of vm3", || {
-        let total = server.count("G.Flows().Has('LayersPath', Regex('.*ICMPv6.*')).Count()");
-        (total > 0).then_some(())
-    });
 }

@@ -8,5 +8,7 @@ mod life;
 mod metrics;
 mod readme;
 mod replay;
+mod sampling;
 mod sflow;
 mod survival;
+mod topology;

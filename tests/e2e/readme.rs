@@ -32,7 +32,7 @@ fn recipes_print_what_the_readme_says() {
     // A namespace of its own, because the recipes use the default ports.
     let namespace = Namespace::new("readme");
     let data = tempfile::tempdir().expect("a directory");
-    let server = Server::start_in(namespace.name(), data.path());
+    let server = Server::start_in(namespace.name(), data.path(), &[]);
     let directory = Path::new(FLOWTAP).parent().expect("a file").display();
     let mut run = 0;
     for (recipe, wanted) in recipes().into_iter().filter(|(recipe, _)| *recipe != "true") {

@@ -102,9 +102,9 @@ impl Server {
     }
 
     /// Starts one in a network namespace, on the default ports.
-    pub(crate) fn start_in(namespace: &str, data: &Path) -> Self {
+    pub(crate) fn start_in(namespace: &str, data: &Path, arguments: &[&str]) -> Self {
         let mut command = inside(Some(namespace));
-        command.args(["up", "--data-dir"]).arg(data);
+        command.args(["up", "--data-dir"]).arg(data).args(arguments);
         Self::spawn(command, Some(namespace.to_owned()))
     }
 

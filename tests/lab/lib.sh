@@ -57,6 +57,16 @@ stop() {
     kill -9 "$1" 2>/dev/null || true
 }
 
+# need PROGRAM PACKAGE: stop if it is not there.
+need() { command -v "$1" >/dev/null || die "no $1: apt-get install -y --no-install-recommends $2"; }
+
+# vm_id NAME: a VM's UUID, the same each time.
+vm_id() {
+    local hash
+    hash=$(printf %s "$1" | md5sum)
+    echo "${hash:0:8}-${hash:8:4}-4${hash:13:3}-8${hash:17:3}-${hash:20:12}"
+}
+
 # vm_address NAME: the IPv4 address of a VM.
 vm_address() {
     ip -n "$TAG-$1" -o -4 addr show dev eth0 2>/dev/null | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p'

@@ -33,6 +33,6 @@ daemon ovs-vswitchd "unix:$LAB_DIR/db.sock"
 vsctl add-br br-int -- set bridge br-int datapath_type=netdev
 ip -n "$SWITCH" link set br-int up
 
-"$LAB_HERE/boot-vm.sh" "$TAG" vm1 10.77.1.11
-"$LAB_HERE/boot-vm.sh" "$TAG" vm2 10.77.1.12
+"$LAB_HERE/boot-vm.sh" "$TAG" vm1 10.77.1.11 >/dev/null
+"$LAB_HERE/boot-vm.sh" "$TAG" vm2 10.77.1.12 >/dev/null
 trap - EXIT
