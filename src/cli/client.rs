@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 
 use super::connect::{Connect, Remote as _};
-use super::{capture, query, status, upload};
+use super::resource::{edge, node, rule};
+use super::{capture, graph_file, query, status, upload};
 use crate::exit::CommandResult;
 
 #[derive(Debug, Args)]
@@ -22,6 +23,16 @@ enum Command {
     Capture(capture::Capture),
     /// Show the state of the server
     Status(status::Status),
+    /// Export the graph, or import one
+    Topology(graph_file::GraphFile),
+    /// Nodes that nothing watches
+    Node(node::Node),
+    /// Links that nothing watches
+    Edge(edge::Edge),
+    /// Rules that add metadata to nodes, or add nodes
+    NodeRule(rule::NodeRule),
+    /// Rules that link nodes
+    EdgeRule(rule::EdgeRule),
     /// Upload a capture file
     Pcap(upload::Upload),
 }
@@ -33,6 +44,11 @@ impl Client {
             Command::Query(query) => query.run(session).await,
             Command::Capture(capture) => capture.run(session).await,
             Command::Status(status) => status.run(session).await,
+            Command::Topology(topology) => topology.run(session).await,
+            Command::Node(node) => node.run(session).await,
+            Command::Edge(edge) => edge.run(session).await,
+            Command::NodeRule(rule) => rule.run(session).await,
+            Command::EdgeRule(rule) => rule.run(session).await,
             Command::Pcap(upload) => upload.run(session).await,
         })
     }

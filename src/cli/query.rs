@@ -21,12 +21,18 @@ pub(crate) struct Query {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     #[default]
     Json,
     Dot,
     Pcap,
     Pcapng,
+}
+
+impl Query {
+    pub(crate) fn new(gremlin: String, format: Format) -> Self {
+        Self { gremlin, format }
+    }
 }
 
 impl Remote for Query {

@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod pages;
 mod requests;
+mod resources;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,6 +40,7 @@ use crate::wire::{
 pub use endpoint::{DEFAULT_PORT, Endpoint};
 pub use error::ClientError;
 pub use pages::{ListPage, Pages};
+pub use resources::ResourceKind;
 pub use requests::{FlowFormat, FlowsRequest, PacketFormat, PacketsRequest, SortOrder};
 
 /// How long an analyzer may take to accept a connection before the next one is tried.

@@ -1,0 +1,81 @@
+//! `flowtap client edge …`.
+
+use clap::{Args, Subcommand};
+use flowtap_api::client::ResourceKind;
+use serde_json::json;
+
+use super::{DeleteElements, Get, Pairs, Update};
+use crate::cli::connect::{Remote, Session};
+use crate::exit::CommandResult;
+
+const KIND: ResourceKind = ResourceKind::Edge;
+
+#[derive(Debug, Args)]
+pub(crate) struct Edge {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Link two nodes
+    Create(Create),
+    /// Show all edges that were made, by id
+    List,
+    /// Show edges by their id
+    Get(Get),
+    /// Change metadata of edges
+    Update(Update),
+    /// Delete edges
+    Delete(DeleteElements),
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// Id of the node that it comes from
+    #[arg(long, value_name = "ID")]
+    parent: String,
+    /// Id of the node that it leads to
+    #[arg(long, value_name = "ID")]
+    child: String,
+    /// Its RelationType: layer2, ownership
+    #[arg(long, value_name = "TYPE")]
+    edge_type: Option<String>,
+    /// What else is known of it: 'k1=v1, k2=v2'
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "KEY=VALUE,…",
+        hide_default_value = true
+    )]
+    metadata: Pairs,
+    /// The host that it is on [default: the analyzer's]
+    #[arg(long)]
+    host: Option<String>,
+}
+
+impl Remote for Edge {
+    async fn run(self, session: Session) -> CommandResult {
+        match self.command {
+            Command::Create(create) => create.run(&session).await,
+            Command::List => super::list(&session, KIND).await,
+            Command::Get(get) => get.run(&session, KIND).await,
+            Command::Update(update) => update.run(&session, KIND).await,
+            Command::Delete(delete) => delete.run(&session, KIND).await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self, session: &Session) -> CommandResult {
+        let mut metadata = self.metadata.to_metadata();
+        if let Some(relation) = self.edge_type {
+            metadata.insert("RelationType".to_owned(), relation.into());
+        }
+        let mut document = json!({"Parent": self.parent, "Child": self.child, "Metadata": metadata});
+        if let Some(host) = self.host {
+            document["Host"] = host.into();
+        }
+        super::create(session, KIND, &document).await
+    }
+}
