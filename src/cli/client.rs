@@ -25,9 +25,9 @@ enum Command {
     Status(status::Status),
     /// Export the graph, or import one
     Topology(graph_file::GraphFile),
-    /// Nodes that nothing watches
+    /// Show nodes, and add those that nothing watches
     Node(node::Node),
-    /// Links that nothing watches
+    /// Show edges, and add those that nothing watches
     Edge(edge::Edge),
     /// Rules that add metadata to nodes, or add nodes
     NodeRule(rule::NodeRule),

@@ -20,7 +20,7 @@ pub(crate) struct Edge {
 enum Command {
     /// Link two nodes
     Create(Create),
-    /// Show all edges that were made, by id
+    /// Show all edges, by id
     List,
     /// Show edges by their id
     Get(Get),

@@ -20,7 +20,7 @@ pub(crate) struct Node {
 enum Command {
     /// Add a node that nothing watches
     Create(Create),
-    /// Show all nodes that were made, by id
+    /// Show all nodes, by id
     List,
     /// Show nodes by their id
     Get(Get),
