@@ -69,27 +69,32 @@ impl Wiring {
     }
 
     /// Notes all that an interface wants, and joins it to what is there; it is parted from what it no
-    /// longer wants. Returns the peers that it wants now and did not before.
+    /// longer wants.
+    ///
+    /// Returns the ends of pairs that do not agree, to be looked at again: the kernel makes one end
+    /// before the other and says nothing more of the first, nor of one whose other end was moved.
     pub(super) fn want(&self, edit: &mut Edit<'_>, from: Port, wants: Vec<Want>) -> Vec<Port> {
         let mut inner = self.inner();
         let before = inner.wants.remove(&from).unwrap_or_default();
+        let mut disagree = Vec::new();
         for old in before.iter().filter(|old| !wants.contains(old)) {
             inner.part(edit, from, old);
-        }
-        let mut new = Vec::new();
-        for want in wants.iter().filter(|want| !before.contains(want)) {
-            inner.wanted.entry(want.to).or_default().insert(from);
-            if want.role == Role::Peer {
-                new.push(want.to);
+            if inner.wants_as_peer(old.to, from) {
+                disagree.extend([from, old.to]);
             }
         }
         for want in &wants {
+            inner.wanted.entry(want.to).or_default().insert(from);
             inner.join(edit, from, want);
+            let is_new = !before.contains(want);
+            if want.role == Role::Peer && is_new && !inner.wants_as_peer(want.to, from) {
+                disagree.push(want.to);
+            }
         }
         if !wants.is_empty() {
             inner.wants.insert(from, wants);
         }
-        new
+        disagree
     }
 
     /// Forgets an interface that is gone. Its edges went with its node; others still want it, in case it
@@ -155,6 +160,11 @@ impl Inner {
             edit.unlink(&EdgeId::of(parent, child, LAYER2));
         }
         self.not_wanted(from, want.to);
+    }
+
+    fn wants_as_peer(&self, from: Port, to: Port) -> bool {
+        let wants = self.wants.get(&from).map(Vec::as_slice).unwrap_or_default();
+        wants.iter().any(|want| want.role == Role::Peer && want.to == to)
     }
 
     fn not_wanted(&mut self, from: Port, to: Port) {
@@ -230,8 +240,7 @@ mod tests {
         let low = node(&graph, "low");
         graph.edit(|edit| {
             wiring.appear(edit, own, &low);
-            assert_eq!(wiring.want(edit, own, peer(other)), [other], "it is a new wish");
-            assert_eq!(wiring.want(edit, own, peer(other)), []);
+            wiring.want(edit, own, peer(other));
         });
         for _ in 0..2 {
             let high = node(&graph, "high");
@@ -248,6 +257,21 @@ mod tests {
             wiring.vanish(own);
         });
         assert_eq!(wiring.len(), (0, 0, 0), "nothing is left behind");
+    }
+
+    #[test]
+    fn ends_that_do_not_agree_are_looked_at_again() {
+        let graph = Graph::new("h");
+        let wiring = Wiring::default();
+        let (own, other) = (port(BLUE, 2), port(RED, 2));
+        graph.edit(|edit| {
+            assert_eq!(wiring.want(edit, own, peer(other)), [other], "it has not said so");
+            assert_eq!(wiring.want(edit, own, peer(other)), [], "it was looked at");
+            assert_eq!(wiring.want(edit, other, peer(own)), [], "they agree");
+            // What was heard last of it may be older than what was seen.
+            assert_eq!(wiring.want(edit, other, Vec::new()), [other, own]);
+            assert_eq!(wiring.want(edit, other, peer(own)), []);
+        });
     }
 
     #[test]

@@ -120,6 +120,8 @@ impl Lab {
         let mut options = WatchOptions::default();
         options.directories = vec![self.directory().to_owned()];
         options.processes = false;
+        // What is only seen when everything is looked at again is not seen in time.
+        options.metrics_interval = Duration::from_secs(3600);
         options
     }
 

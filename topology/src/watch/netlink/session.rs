@@ -169,7 +169,7 @@ impl<'w> Session<'w> {
         Ok(())
     }
 
-    /// Looks again at interfaces whose other end was seen.
+    /// Looks again at the interfaces that the mailbox names.
     fn refresh(&mut self) -> io::Result<()> {
         for index in self.watcher.mailbox.take_refreshes() {
             let mut found = None;

@@ -11,8 +11,9 @@ use super::interfaces::{Interface, Interfaces};
 /// What a [`flush`] could not do.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    /// The other ends of interfaces here, here or elsewhere, which may not know it: the kernel says
-    /// nothing more of the end that it made first, or of one whose other end was moved.
+    /// Interfaces, here or elsewhere, to look at again: see [`Wiring::want`].
+    ///
+    /// [`Wiring::want`]: crate::watch::wiring::Wiring::want
     pub(super) peers: Vec<Port>,
     /// Whether somebody deleted a node of ours: all must be read and said anew.
     pub(super) deleted: bool,
