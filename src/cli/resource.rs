@@ -5,17 +5,17 @@ mod metadata;
 pub(crate) mod node;
 pub(crate) mod rule;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 use serde_json::Value;
 
 use super::connect::Session;
 use crate::exit::{CommandResult, Failure};
 use crate::output;
-pub(crate) use metadata::Pairs;
+use metadata::Pairs;
 
 /// Prints all of a kind, by id.
-pub(crate) async fn list(session: &Session, kind: ResourceKind) -> CommandResult {
+async fn list(session: &Session, kind: ResourceKind) -> CommandResult {
     Ok(output::document(&session.client.resources(kind).await?)?)
 }
 
@@ -26,15 +26,60 @@ async fn create(session: &Session, kind: ResourceKind, document: &Value) -> Comm
     )?)
 }
 
+/// What can be done with nodes and edges beside making them.
+#[derive(Debug, Subcommand)]
+enum ElementCommand {
+    /// Show all, by id
+    List,
+    /// Show some by their id
+    Get(Get),
+    /// Change metadata
+    Update(Update),
+    /// Delete some
+    Delete(DeleteElements),
+}
+
+impl ElementCommand {
+    async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+        match self {
+            Self::List => list(session, kind).await,
+            Self::Get(get) => get.run(session, kind).await,
+            Self::Update(update) => update.run(session, kind).await,
+            Self::Delete(delete) => delete.run(session, kind).await,
+        }
+    }
+}
+
+/// What can be done with rules beside making them.
+#[derive(Debug, Subcommand)]
+enum RuleCommand {
+    /// Show all, by id
+    List,
+    /// Show some by their id
+    Get(Get),
+    /// Delete some, and take back what they did
+    Delete(Delete),
+}
+
+impl RuleCommand {
+    async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+        match self {
+            Self::List => list(session, kind).await,
+            Self::Get(get) => get.run(session, kind).await,
+            Self::Delete(Delete { ids }) => delete(session, kind, &ids).await,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
-pub(crate) struct Get {
+struct Get {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }
 
 impl Get {
-    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+    async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
         for id in self.ids {
             output::document(&session.client.resource(kind, &id).await?)?;
         }
@@ -43,16 +88,10 @@ impl Get {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Delete {
+struct Delete {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-}
-
-impl Delete {
-    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
-        delete(session, kind, &self.ids).await
-    }
 }
 
 /// Deletes all that can be; the first that cannot is the failure.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 use serde_json::json;
 
-use super::{DeleteElements, Get, Pairs, Update};
+use super::{ElementCommand, Pairs};
 use crate::cli::connect::{Remote, Session};
 use crate::exit::CommandResult;
 
@@ -20,14 +20,8 @@ pub(crate) struct Edge {
 enum Command {
     /// Link two nodes
     Create(Create),
-    /// Show all edges, by id
-    List,
-    /// Show edges by their id
-    Get(Get),
-    /// Change metadata of edges
-    Update(Update),
-    /// Delete edges
-    Delete(DeleteElements),
+    #[command(flatten)]
+    Other(ElementCommand),
 }
 
 #[derive(Debug, Args)]
@@ -58,10 +52,7 @@ impl Remote for Edge {
     async fn run(self, session: Session) -> CommandResult {
         match self.command {
             Command::Create(create) => create.run(&session).await,
-            Command::List => super::list(&session, KIND).await,
-            Command::Get(get) => get.run(&session, KIND).await,
-            Command::Update(update) => update.run(&session, KIND).await,
-            Command::Delete(delete) => delete.run(&session, KIND).await,
+            Command::Other(other) => other.run(&session, KIND).await,
         }
     }
 }

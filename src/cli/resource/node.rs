@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 use serde_json::json;
 
-use super::{DeleteElements, Get, Pairs, Update};
+use super::{ElementCommand, Pairs};
 use crate::cli::connect::{Remote, Session};
 use crate::exit::CommandResult;
 
@@ -20,14 +20,8 @@ pub(crate) struct Node {
 enum Command {
     /// Add a node that nothing watches
     Create(Create),
-    /// Show all nodes, by id
-    List,
-    /// Show nodes by their id
-    Get(Get),
-    /// Change metadata of nodes
-    Update(Update),
-    /// Delete nodes
-    Delete(DeleteElements),
+    #[command(flatten)]
+    Other(ElementCommand),
 }
 
 #[derive(Debug, Args)]
@@ -53,10 +47,7 @@ impl Remote for Node {
     async fn run(self, session: Session) -> CommandResult {
         match self.command {
             Command::Create(create) => create.run(&session).await,
-            Command::List => super::list(&session, KIND).await,
-            Command::Get(get) => get.run(&session, KIND).await,
-            Command::Update(update) => update.run(&session, KIND).await,
-            Command::Delete(delete) => delete.run(&session, KIND).await,
+            Command::Other(other) => other.run(&session, KIND).await,
         }
     }
 }

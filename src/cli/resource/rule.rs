@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use flowtap_api::client::ResourceKind;
 use serde_json::json;
 
-use super::{Delete, Get, Pairs};
+use super::{Pairs, RuleCommand};
 use crate::cli::connect::{Remote, Session};
 use crate::exit::{CommandResult, Failure, Status};
 
@@ -18,12 +18,8 @@ pub(crate) struct NodeRule {
 enum NodeRuleCommand {
     /// Add metadata to nodes that match a query, now and later, or add a node
     Create(CreateNodeRule),
-    /// Show all rules, by id
-    List,
-    /// Show rules by their id
-    Get(Get),
-    /// Delete rules, and take back what they added
-    Delete(Delete),
+    #[command(flatten)]
+    Other(RuleCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,12 +60,9 @@ struct CreateNodeRule {
 
 impl Remote for NodeRule {
     async fn run(self, session: Session) -> CommandResult {
-        const KIND: ResourceKind = ResourceKind::NodeRule;
         match self.command {
             NodeRuleCommand::Create(create) => create.run(&session).await,
-            NodeRuleCommand::List => super::list(&session, KIND).await,
-            NodeRuleCommand::Get(get) => get.run(&session, KIND).await,
-            NodeRuleCommand::Delete(delete) => delete.run(&session, KIND).await,
+            NodeRuleCommand::Other(other) => other.run(&session, ResourceKind::NodeRule).await,
         }
     }
 }
@@ -111,12 +104,8 @@ pub(crate) struct EdgeRule {
 enum EdgeRuleCommand {
     /// Link nodes that match queries, now and later
     Create(CreateEdgeRule),
-    /// Show all rules, by id
-    List,
-    /// Show rules by their id
-    Get(Get),
-    /// Delete rules and the edges that they made
-    Delete(Delete),
+    #[command(flatten)]
+    Other(RuleCommand),
 }
 
 #[derive(Debug, Args)]
@@ -147,12 +136,9 @@ struct CreateEdgeRule {
 
 impl Remote for EdgeRule {
     async fn run(self, session: Session) -> CommandResult {
-        const KIND: ResourceKind = ResourceKind::EdgeRule;
         match self.command {
             EdgeRuleCommand::Create(create) => create.run(&session).await,
-            EdgeRuleCommand::List => super::list(&session, KIND).await,
-            EdgeRuleCommand::Get(get) => get.run(&session, KIND).await,
-            EdgeRuleCommand::Delete(delete) => delete.run(&session, KIND).await,
+            EdgeRuleCommand::Other(other) => other.run(&session, ResourceKind::EdgeRule).await,
         }
     }
 }
