@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::{Interface, NotYet};
+
 /// A capture type, under the name that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CaptureType {
@@ -67,6 +69,25 @@ impl CaptureType {
             | "macvlan" | "macvtap" | "sit" | "tap" | "tun" | "vcan" | "veth" | "vlan" | "vxlan" => INTERFACE,
             _ => &[],
         }
+    }
+
+    /// Says whether a node like this can have the type at all.
+    ///
+    /// # Errors
+    /// [`NotYet::Never`], with Skydive's words and what can be had instead.
+    pub(crate) fn check_node(self, interface: &Interface) -> Result<(), NotYet> {
+        let types = Self::of_node(&interface.node_type);
+        if types.contains(&self) {
+            return Ok(());
+        }
+        let instead = match types.first() {
+            Some(other) => format!("it can have {other}"),
+            None => "nothing can be captured there".to_owned(),
+        };
+        Err(NotYet::Never(format!(
+            "Capture type {self} not allowed on this node type: {}; {instead}",
+            interface.node_type
+        )))
     }
 }
 

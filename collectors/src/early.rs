@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flowtap_flow::timestamp::Timestamp;
 
 use crate::namespace::inside;
-use crate::packet_socket::{Frame, Hardware, PacketSocket, Receiver, Tag};
+use crate::packet_socket::{Frame, PacketSocket, Receiver, Tag};
 use crate::{CollectError, Interface};
 
 /// What the kernel may hold at one socket, in bytes. It counts some 770 for a small packet and doubles
@@ -41,16 +41,15 @@ impl EarlySocket {
             socket.set_receive_buffer(QUEUE)?;
             socket.set_option(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
             socket.set_option(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
-            let hardware = socket.place(interface.index)?;
+            socket.place(interface.index)?;
             socket.bind(interface.index)?;
-            Ok((socket, hardware))
+            Ok(socket)
         };
         keep_stamps_on();
-        let (socket, hardware) = inside(interface.netns.as_deref(), open)
+        let socket = inside(interface.netns.as_deref(), open)
             .map_err(|source| CollectError::open(&interface.name, source))?;
         let shared = Shared {
             index: interface.index,
-            hardware,
             opened: Timestamp::now(),
             state: Mutex::new(State {
                 socket,
@@ -85,7 +84,6 @@ pub struct EarlyPackets(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     index: u32,
-    hardware: Hardware,
     opened: Timestamp,
     state: Mutex<State>,
 }
@@ -114,10 +112,6 @@ impl EarlyPackets {
     /// True if they are of this interface, and not of another that has its index in another namespace.
     pub(crate) fn index(&self) -> u32 {
         self.0.index
-    }
-
-    pub(crate) fn hardware(&self) -> Hardware {
-        self.0.hardware
     }
 
     /// Reads what the kernel has queued up to now, so that it has room. Returns how many packets it, or

@@ -37,6 +37,23 @@ pub enum CollectError {
         /// Its hardware type, `ARPHRD_*` of `linux/if_arp.h`.
         hardware: u16,
     },
+    /// All ports are taken.
+    #[error(
+        "no {protocol} port from {first} to {last} is free on {address}; delete a capture that listens there, or name a port with --port"
+    )]
+    NoPort {
+        /// `TCP` or `UDP`.
+        protocol: &'static str,
+        /// Where.
+        address: std::net::IpAddr,
+        /// The first that was tried.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
+    /// The capture type is not built in.
+    #[error("{0}")]
+    Unavailable(&'static str),
     /// The filter is no pcap-filter(7) expression.
     #[error("not a valid BPF expression: {0}")]
     Filter(String),

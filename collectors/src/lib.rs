@@ -4,15 +4,23 @@
 //! are apart: once a reader is open the kernel queues what arrives, and only then may a capture say
 //! that it is active.
 
+pub mod afpacket;
 pub mod bpf;
 mod capture_type;
 mod collector;
 pub mod early;
 mod error;
+mod feed;
+mod listen;
 mod namespace;
+mod narrow;
 mod packet_socket;
+pub mod pcap;
 pub mod pcapsocket;
 pub mod sflow;
+mod stop;
+mod tally;
+mod unavailable;
 
 use std::sync::Arc;
 
@@ -20,6 +28,7 @@ pub use capture_type::{CaptureType, UnknownCaptureType};
 pub use collector::{CaptureRequest, Collector, Interface, NotYet, Reader};
 pub use early::{EarlyPackets, EarlySocket};
 pub use error::CollectError;
+pub use unavailable::Unavailable;
 
 use flowtap_flow::ledger::Ledger;
 use flowtap_flow::point::Points;

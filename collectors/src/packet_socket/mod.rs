@@ -132,6 +132,19 @@ impl PacketSocket {
         matches!(self.hardware(), Ok(None))
     }
 
+    /// Asks the interface for packets to other machines, too, until the socket is closed.
+    #[expect(unsafe_code, reason = "an option with a structure")]
+    pub(crate) fn set_promiscuous(&self, index: u32) -> io::Result<()> {
+        let request = libc::packet_mreq {
+            mr_ifindex: libc::c_int::try_from(index).unwrap_or_default(),
+            mr_type: libc::c_ushort::try_from(libc::PACKET_MR_PROMISC).unwrap_or_default(),
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        // SAFETY: the value of PACKET_ADD_MEMBERSHIP is a packet_mreq.
+        unsafe { self.set_option_as(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request) }
+    }
+
     /// Lets only packets pass that `program` returns a length for, and cuts them to it.
     pub(crate) fn attach(&self, program: &[SockFilter]) -> io::Result<()> {
         self.0.attach_filter(program)

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use flowtap_flow::timestamp::Timestamp;
 
-use super::{PacketSocket, check, length_of};
+use super::{PacketSocket, length_of};
 
 /// The longest packet that is taken whole: offloads make packets of 64 KiB and more out of many.
 const LONGEST: usize = 1 << 18;

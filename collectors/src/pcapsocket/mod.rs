@@ -8,6 +8,7 @@
 //! Each connection has a thread that reads, parses and hands on, so that a flow table or store that
 //! falls behind makes the peer send more slowly, by TCP's own means.
 
+mod chosen;
 mod client;
 mod gate;
 mod ingest;
@@ -17,6 +18,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use chosen::PcapSocketCollector;
 pub use ingest::{Ingest, IngestError, IngestReport, Pull, ingest};
 pub use reader::{PcapSocket, PcapSocketOptions, PcapSocketReader};
 pub use stats::{ClientStats, FailedClient, PcapSocketCounters, PcapSocketStats};

@@ -4,6 +4,7 @@
 //! source, counter samples become metrics of the agent's and its ports' nodes, and everything that
 //! was wrong, missing or unknown is counted with the agent that sent it ([`SflowStats`]).
 
+mod chosen;
 mod contents;
 mod counters;
 mod decoder;
@@ -18,6 +19,7 @@ mod socket;
 mod stats;
 pub mod wire;
 
+pub use chosen::SflowCollector;
 pub use decoder::{Decoder, Received};
 pub use reader::{Sflow, SflowOptions, SflowReader};
 pub use registry::{MAX_AGENTS, MAX_COUNTED_SOURCES, MAX_SOURCES};

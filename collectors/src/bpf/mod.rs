@@ -1,5 +1,10 @@
 //! BPF filters, compiled by libpcap.
 
+mod kernel;
+mod machine;
+
+pub(crate) use kernel::{KernelFilter, expression};
+
 use flowtap_flow::packet::{FilterCompiler, LinkType, PacketFilter};
 use pcap::{BpfInstruction, BpfProgram, Capture, Linktype};
 
@@ -42,8 +47,21 @@ fn data_link(link_type: LinkType) -> i32 {
     }
 }
 
+/// The reverse of [`data_link`].
+pub(crate) fn from_data_link(number: i32) -> LinkType {
+    LinkType::from_pcap_header(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Says whether `filter` is a pcap-filter(7) expression for Ethernet, as captures are created with.
+///
+/// # Errors
+/// libpcap's own message.
+pub fn check(filter: &str) -> Result<(), String> {
+    LibpcapCompiler.compile(filter, LinkType::ETHERNET).map(drop)
+}
+
 /// libpcap's own words.
-fn message(error: pcap::Error) -> String {
+pub(crate) fn message(error: pcap::Error) -> String {
     match error {
         pcap::Error::PcapError(text) => text,
         pcap::Error::InvalidInputString => "the filter holds a NUL character".to_owned(),

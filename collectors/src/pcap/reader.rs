@@ -1,0 +1,198 @@
+//! The loop that takes packets from libpcap.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+use flowtap_flow::ledger::DropReason;
+use flowtap_flow::packet::{BATCH, LinkType, Packet};
+use flowtap_flow::timestamp::Timestamp;
+use pcap::{Active, Capture, PacketHeader};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::bpf::message;
+use crate::feed::Feed;
+use crate::packet_socket::PacketSocket;
+use crate::stop::StopEvent;
+use crate::tally::Tally;
+use crate::{CollectError, Reader, ReaderContext};
+
+/// How often a quiet reader looks after the counters, and whether its interface is still there.
+const QUIET: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+/// How long what is in libpcap's ring may take to come out after a stop.
+const LAST_BLOCK: Duration = Duration::from_secs(2);
+/// How long to wait in between, and after an error of an interface that is down.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
+
+/// A live handle.
+pub(super) struct PcapReader {
+    pub(super) interface: String,
+    pub(super) node_tid: Arc<str>,
+    pub(super) link_type: LinkType,
+    pub(super) capture: Capture<Active>,
+    pub(super) anchor: PacketSocket,
+    pub(super) tally: Tally,
+}
+
+impl Reader for PcapReader {
+    fn run(mut self: Box<Self>, context: ReaderContext) -> Result<(), CollectError> {
+        let read = self.read(&context);
+        let what = format!("`{}`", self.interface);
+        read.map_err(|source| CollectError::Read { what, source })
+    }
+}
+
+impl PcapReader {
+    fn read(&mut self, context: &ReaderContext) -> io::Result<()> {
+        let stop = StopEvent::new(&context.stop)?;
+        let mut intake = Intake::new(Feed::new(context, &self.node_tid), self.link_type);
+        while !stop.has_fired() {
+            let taken = self.dispatch(&mut intake)?;
+            if taken > 0 {
+                continue;
+            }
+            self.count(&mut intake)?;
+            intake.feed.flush();
+            if self.anchor.is_gone() {
+                break;
+            }
+            let mut fds = [
+                PollFd::new(&self.capture, PollFlags::IN),
+                PollFd::new(&stop, PollFlags::IN),
+            ];
+            wait_for(&mut fds, &QUIET)?;
+        }
+        self.finish(&mut intake)
+    }
+
+    /// Takes what there is, at most a block of the ring, and never waits. Returns how many packets.
+    fn dispatch(&mut self, intake: &mut Intake) -> io::Result<usize> {
+        let taken = self
+            .capture
+            .dispatch(None, |packet| intake.take(packet.header, packet.data));
+        intake.give();
+        match taken {
+            Ok(count) => Ok(count),
+            // libpcap calls it an error that an interface went down; it may come up again.
+            Err(_) if self.anchor.is_gone() => Ok(0),
+            Err(error) => Err(io::Error::other(message(error))),
+        }
+    }
+
+    /// Puts down what the kernel counted since the last call.
+    fn count(&mut self, intake: &mut Intake) -> io::Result<()> {
+        let stats = self.capture.stats();
+        let stats = stats.map_err(|error| io::Error::other(message(error)))?;
+        intake.count(stats.received, stats.dropped);
+        self.tally.read_refused(&intake.feed)
+    }
+
+    /// Takes what had come at the time of the stop.
+    fn finish(&mut self, intake: &mut Intake) -> io::Result<()> {
+        self.count(intake)?;
+        let (queued, deadline) = (intake.queued(), Instant::now() + LAST_BLOCK);
+        while intake.taken < queued && Instant::now() < deadline {
+            if self.dispatch(intake)? == 0 {
+                wait_for(&mut [PollFd::new(&self.capture, PollFlags::IN)], &PAUSE)?;
+            }
+        }
+        self.count(intake)?;
+        intake.feed.flush();
+        Ok(())
+    }
+}
+
+fn wait_for(fds: &mut [PollFd<'_>], timeout: &Timespec) -> io::Result<()> {
+    match poll(fds, Some(timeout)) {
+        Err(rustix::io::Errno::INTR) => Ok(()),
+        polled => Ok(polled.map(drop)?),
+    }
+}
+
+/// From libpcap's packets, each of which is ours only while it is shown, to batches for the sink.
+struct Intake {
+    feed: Feed,
+    link_type: LinkType,
+    /// The bytes of the batch, at worst 8 MiB.
+    bytes: Vec<u8>,
+    batch: ArrayVec<(Timestamp, u32, Range<usize>), BATCH>,
+    taken: u64,
+    /// libpcap's counters, which are 32 bits wide, summed up.
+    received: Sum,
+    dropped: Sum,
+}
+
+impl Intake {
+    fn new(feed: Feed, link_type: LinkType) -> Self {
+        Self {
+            feed,
+            link_type,
+            bytes: Vec::new(),
+            batch: ArrayVec::new(),
+            taken: 0,
+            received: Sum::default(),
+            dropped: Sum::default(),
+        }
+    }
+
+    fn take(&mut self, header: &PacketHeader, data: &[u8]) {
+        if self.batch.is_full() {
+            self.give();
+        }
+        // Microseconds by their name, nanoseconds as the handle was asked for.
+        let nanos = header.ts.tv_sec.saturating_mul(1_000_000_000);
+        let timestamp = Timestamp::from_nanos(nanos.saturating_add(header.ts.tv_usec));
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(data);
+        self.batch.push((timestamp, header.len, begin..self.bytes.len()));
+        self.taken += 1;
+    }
+
+    fn give(&mut self) {
+        let packet = |(timestamp, len, range): &(Timestamp, u32, Range<usize>)| {
+            let data = self.bytes.get(range.clone()).unwrap_or_default();
+            Packet::new(*timestamp, *len, self.link_type, data)
+        };
+        let batch: ArrayVec<Packet<'_>, BATCH> = self.batch.iter().map(packet).collect();
+        self.feed.give(&batch);
+        drop(batch);
+        self.batch.clear();
+        self.bytes.clear();
+    }
+
+    fn count(&mut self, received: u32, dropped: u32) {
+        self.received.follow(received);
+        self.feed
+            .dropped(DropReason::Kernel, self.dropped.follow(dropped));
+    }
+
+    /// How many packets the kernel has put into the ring.
+    fn queued(&self) -> u64 {
+        self.received.total.saturating_sub(self.dropped.total)
+    }
+}
+
+/// A counter of 32 bits that may come round.
+#[derive(Default)]
+struct Sum {
+    total: u64,
+    last: u32,
+}
+
+impl Sum {
+    /// Returns what is new.
+    fn follow(&mut self, now: u32) -> u64 {
+        let new = u64::from(now.wrapping_sub(self.last));
+        self.last = now;
+        self.total += new;
+        new
+    }
+}
