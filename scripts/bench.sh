@@ -1,11 +1,12 @@
 #!/bin/bash
 # Measure flowtap, and beside it, on the same packets in the same run, the tools that people use now.
 #
-#   bench.sh [decode|files|samples...]      all of them unless said
+#   bench.sh [decode|files|samples|graph...]      all of them unless said
 #
 #   decode    packets a second through decoding and the flow table, in this process
 #   files     whole capture files, records stored: beside softflowd, nfpcapd, tshark
 #   samples   sFlow over UDP: beside sfcapd
+#   graph     a topology of 10,000 interfaces: changes, queries, memory
 #
 # Environment: RUNS (3) measurements of each, of which the median is shown; packets in each file: MIX
 # (1000000), SMALL (5000000), CHURN (4000000); SFLOW (200000) datagrams at RATE (40000) a second; CPU
@@ -15,9 +16,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-((${#parts[@]})) || parts=(decode files samples)
+((${#parts[@]})) || parts=(decode files samples graph)
 for part in "${parts[@]}"; do
-    [[ $part =~ ^(decode|files|samples)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+    [[ $part =~ ^(decode|files|samples|graph)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 done
 
 export RUNS=${RUNS:-3} RATE=${RATE:-40000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
@@ -64,6 +65,14 @@ for part in "${parts[@]}"; do
                      /change:/ { name = "" }
                      name && /thrpt:/ { rate = $4 * ($5 ~ /^K/ ? 0.001 : 1)
                                         printf "%-60s %9.0f %9.2f\n", name, 1000 / rate, rate }'
+            ;;
+        graph)
+            echo
+            taskset -c "$CPU" cargo bench --quiet --locked -p flowtap-topology --bench graph 2>/dev/null
+            taskset -c "$CPU" cargo bench --quiet --locked -p flowtap-gremlin --bench graph -- \
+                --warm-up-time 1 --measurement-time 2 --noplot 2>/dev/null |
+                awk '/^[^ ]/ { name = $0; sub(/ *time:.*/, "", name) }
+                     /time:/ { gsub(/[][]/, ""); for (i = 1; i <= NF; i++) if ($i == "time:") printf "%9s %s  %s\n", $(i + 3), $(i + 4), name }'
             ;;
         *) WORK=$(mktemp -d -p "$DATA") "benches/$part.sh" ;;
     esac
