@@ -96,7 +96,7 @@ fn the_list_keeps_its_order_and_refuses_twins() {
     let twin = captures.register(&sflow(), &PointOptions::default(), Arc::default());
     assert_eq!(
         twin,
-        Err(CaptureError::Duplicate {
+        Err(CaptureError::SameInput {
             kind: "sflow",
             address: "127.0.0.1:6343".into()
         })

@@ -52,6 +52,19 @@ impl From<LedgerSnapshot> for CaptureLedger {
     }
 }
 
+/// Adds one ledger's counters to another's.
+pub(crate) fn add(sum: &mut LedgerSnapshot, more: &LedgerSnapshot) {
+    sum.received += more.received;
+    sum.received_bytes += more.received_bytes;
+    sum.kept += more.kept;
+    sum.filtered += more.filtered;
+    for (sum, more) in sum.dropped.iter_mut().zip(more.dropped) {
+        *sum += more;
+    }
+    sum.raw_kept += more.raw_kept;
+    sum.raw_over_budget += more.raw_over_budget;
+}
+
 #[cfg(test)]
 mod tests {
     use flowtap_flow::ledger::Ledger;
@@ -72,5 +85,41 @@ mod tests {
         assert_eq!(serde_json::to_value(&document).unwrap(), domain);
         assert_eq!(serde_json::from_value::<CaptureLedger>(domain).unwrap(), document);
         assert_eq!(document.dropped_total(), 2);
+    }
+
+    #[test]
+    fn sums_leave_nothing_out() {
+        let ledger = Ledger::default();
+        ledger.receive(10, 700);
+        ledger.keep(4);
+        ledger.filter(1);
+        for (number, reason) in DropReason::ALL.into_iter().enumerate() {
+            ledger.drop_packets(reason, number as u64);
+        }
+        ledger.raw(5, 1);
+        let one = ledger.snapshot();
+        let mut sum = one;
+        add(&mut sum, &one);
+        let twice = |field: u64| field * 2;
+        assert_eq!(sum.dropped, one.dropped.map(twice));
+        assert_eq!(
+            [
+                sum.received,
+                sum.received_bytes,
+                sum.kept,
+                sum.filtered,
+                sum.raw_kept,
+                sum.raw_over_budget
+            ],
+            [
+                one.received,
+                one.received_bytes,
+                one.kept,
+                one.filtered,
+                one.raw_kept,
+                one.raw_over_budget
+            ]
+            .map(twice)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ledger::CaptureLedger;
+use super::{CaptureEvent, CaptureLedger, CapturedNode, is_default};
 
 /// What a capture is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -75,10 +75,10 @@ pub struct Capture {
     /// A description for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// The capture type: `sflow`, `pcapsocket`, `upload`, …
+    /// The capture type: `afpacket`, `sflow`, `upload`, …; empty where it goes by the node.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub r#type: String,
-    /// How many sources it is active on.
+    /// How many nodes it is active at; for a standing input, 1 while it is active.
     pub count: u32,
     /// Where a pcap stream can be sent (`pcapsocket` only): `127.0.0.1:8100`.
     #[serde(rename = "PCAPSocket", skip_serializing_if = "String::is_empty")]
@@ -87,13 +87,13 @@ pub struct Capture {
     #[serde(rename = "SFlowSocket", skip_serializing_if = "String::is_empty")]
     pub sflow_socket: String,
     /// The port it listens on.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub port: u16,
     /// The first packets of each flow that are kept: 0 none, -1 all.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub raw_packet_limit: i64,
     /// Bytes of each packet that are read, 0 for the type's default.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub header_size: u32,
     /// Keep SYN, FIN and RST times and TTLs.
     #[serde(rename = "ExtraTCPMetric")]
@@ -108,7 +108,7 @@ pub struct Capture {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub layer_key_mode: String,
     /// Bit mask: VRRP 1, DNS 2, DHCPv4 4.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub extra_layers: u32,
     /// N of the sampling 1:N that is asked of a bridge.
     pub sampling_rate: u32,
@@ -130,18 +130,23 @@ pub struct Capture {
     pub listen: String,
     /// When it was declared (standing inputs: when flowtap started), ms since the Unix epoch.
     pub create_time: i64,
-    /// What was received, and what became of it.
+    /// When it will be deleted, ms since the Unix epoch; 0 for never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub expires: i64,
+    /// What was received, and what became of it: at all nodes, those that are gone included.
     pub ledger: CaptureLedger,
-}
-
-/// Serde asks for a reference.
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
+    /// The nodes that its expression names and that could be captured, 1,000 at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<CapturedNode>,
+    /// What happened, oldest first. Lists of captures leave it out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<CaptureEvent>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::EventKind;
 
     #[test]
     fn empty_fields_are_left_out_as_skydive_does() {
@@ -188,6 +193,16 @@ mod tests {
             state: State::Active,
             reason: "r".into(),
             listen: "l".into(),
+            expires: 1,
+            nodes: vec![CapturedNode::default()],
+            events: vec![CaptureEvent {
+                sequence: 1,
+                time: 2,
+                event: EventKind::Created,
+                node_tid: String::new(),
+                node_name: String::new(),
+                detail: String::new(),
+            }],
             ..Capture::default()
         };
         let document = serde_json::to_value(&full).unwrap();
@@ -217,7 +232,10 @@ mod tests {
             "Reason",
             "Listen",
             "CreateTime",
+            "Expires",
             "Ledger",
+            "Nodes",
+            "Events",
         ];
         for name in names {
             assert!(document.get(name).is_some(), "{name} is missing");
