@@ -2,6 +2,7 @@
 //! Skydive's paths, `application/problem+json` (RFC 9457) on ours.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -110,10 +111,26 @@ impl Failure {
         )
     }
 
+    /// The status that it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
     fn into_parts(self) -> (StatusCode, Vec<(HeaderName, HeaderValue)>, Self) {
-        let retry =
-            matches!(self.code, Code::Busy).then(|| (header::RETRY_AFTER, HeaderValue::from_static("1")));
-        (self.code.status(), retry.into_iter().collect(), self)
+        let header = match self.code {
+            Code::Busy => Some((header::RETRY_AFTER, "1")),
+            // RFC 9110 §15.5.22: a 426 says what to upgrade to.
+            Code::UpgradeRequired => Some((header::UPGRADE, "websocket")),
+            _ => None,
+        };
+        let header = header.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        (self.status(), header.into_iter().collect(), self)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
     }
 }
 

@@ -6,18 +6,23 @@
 
 mod body;
 pub mod client;
+mod connection;
 mod declared;
 mod failure;
+mod feed;
 mod openapi;
 mod ops;
 mod page;
+mod publish;
 mod runner;
 mod serve;
 mod server;
 mod services;
 mod skydive;
 mod v1;
+mod view;
 pub mod wire;
+mod ws;
 
 #[cfg(test)]
 mod testing;

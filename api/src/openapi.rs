@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::{ops, server, skydive, v1};
+use crate::{ops, server, skydive, v1, ws};
 
 /// Made from the handlers' own annotations.
 #[derive(OpenApi)]
@@ -42,8 +42,12 @@ use crate::{ops, server, skydive, v1};
         skydive::captures::list,
         skydive::captures::get,
         skydive::upload::upload,
+        ws::subscriber,
+        ws::publisher,
+        ws::pubsub,
         v1::flows::list,
         v1::packets::list,
+        v1::events::events,
         server::openapi,
         ops::health::healthz,
         ops::health::readyz,
@@ -55,6 +59,7 @@ use crate::{ops, server, skydive, v1};
         (name = "query", description = "Gremlin"),
         (name = "topology", description = "The graph, and what users add to it"),
         (name = "captures", description = "What is captured"),
+        (name = "websocket", description = "The graph as it changes, in both directions"),
         (name = "status", description = "How flowtap fares"),
         (name = "operation", description = "For operators and their machines"),
     )

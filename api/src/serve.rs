@@ -11,6 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::add_extension::AddExtension;
+
+use crate::connection::Connection;
 
 /// Connections at once: about 20 KB each with their buffers, so 10 MB. Further ones wait in the
 /// kernel's queue.
@@ -38,8 +41,14 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             next = next => next,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), shutdown.clone(), abort.clone());
+            Ok((stream, peer)) => {
+                let known = Connection {
+                    peer: Some(peer),
+                    stopping: shutdown.clone(),
+                    work: connections.clone(),
+                };
+                let router = AddExtension::new(router.clone(), known);
+                let connection = connection(stream, router, shutdown.clone(), abort.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(slot);
@@ -65,7 +74,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
 
 async fn connection(
     stream: TcpStream,
-    router: Router,
+    router: AddExtension<Router, Connection>,
     shutdown: CancellationToken,
     abort: CancellationToken,
 ) {
@@ -74,7 +83,8 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut stopping = false;
     loop {

@@ -14,14 +14,17 @@ use tower_http::cors::{Any, CorsLayer};
 use utoipa::OpenApi as _;
 
 use crate::failure::{Code, Failure, PlainFailure, ProblemFailure};
+use crate::feed;
 use crate::openapi::Document;
 use crate::ops::http_metrics::{self, HttpMetrics};
 use crate::ops::{health, metrics};
 use crate::runner::Runner;
 use crate::services::Services;
 use crate::skydive::{captures, config, edge_rules, edges, node_rules, nodes, status, topology, upload};
+use crate::v1::events::{self, EventLog};
 use crate::v1::{flows, packets};
 use crate::wire::NEXT_CURSOR_HEADER;
+use crate::ws::{self, Hub};
 
 /// Bytes of a JSON body.
 const JSON_LIMIT: usize = 1 << 20;
@@ -33,6 +36,14 @@ pub(crate) struct App {
     pub(crate) uploads: Semaphore,
     /// Whose turn it is to change declarations.
     pub(crate) declaring: Arc<Semaphore>,
+    /// Who is connected by WebSocket.
+    pub(crate) hub: Arc<Hub>,
+    /// Whose turn it is to work out a part of the graph, or to write all of it.
+    pub(crate) turns: Arc<Semaphore>,
+    /// What readers that come back have missed.
+    pub(crate) events: Arc<EventLog>,
+    /// Places for readers of events.
+    pub(crate) event_streams: Arc<Semaphore>,
     pub(crate) http_metrics: HttpMetrics,
 }
 
@@ -77,8 +88,12 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
             "/api/pcap",
             post(upload::upload).layer(DefaultBodyLimit::disable()),
         ),
+        ("/ws/subscriber", get(ws::subscriber)),
+        ("/ws/publisher", get(ws::publisher)),
+        ("/ws/pubsub", get(ws::pubsub)),
         ("/api/v1/flows", get(flows::list)),
         ("/api/v1/packets", get(packets::list)),
+        ("/api/v1/events", get(events::events)),
         ("/api/openapi.json", get(openapi)),
         ("/healthz", get(health::healthz)),
         ("/readyz", get(health::readyz)),
@@ -93,6 +108,10 @@ pub fn router(services: Services) -> Router {
         runner: Runner::new(&services.limits),
         uploads: Semaphore::new(services.limits.uploads),
         declaring: Arc::new(Semaphore::new(1)),
+        hub: Arc::default(),
+        turns: Arc::new(Semaphore::new(feed::TURNS)),
+        events: Arc::default(),
+        event_streams: Arc::new(Semaphore::new(events::MAX_STREAMS)),
         http_metrics: HttpMetrics::default(),
         services,
     });

@@ -40,8 +40,8 @@ use crate::wire::{
 pub use endpoint::{DEFAULT_PORT, Endpoint};
 pub use error::ClientError;
 pub use pages::{ListPage, Pages};
-pub use resources::ResourceKind;
 pub use requests::{FlowFormat, FlowsRequest, PacketFormat, PacketsRequest, SortOrder};
+pub use resources::ResourceKind;
 
 /// How long an analyzer may take to accept a connection before the next one is tried.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowtap_topology::{Edge, EdgeId, NewEdge, NodeId, Snapshot};
 use json_patch::Patch;
 
-use super::elements::{check_edge, is_ours, origin, patched};
+use super::elements::{check_edge, origin, patched};
 use super::{Declared, DeclaredError, Kind, State};
 use crate::wire::EdgeDocument;
 
@@ -94,7 +94,7 @@ impl Declared {
         let declared = state.edges.contains_key(id);
         match snapshot.edge(id) {
             None if !declared => return Err(DeclaredError::not_found(Kind::Edge, id.as_str())),
-            Some(edge) if !declared && is_ours(&self.graph, &snapshot, &edge.origin) => {
+            Some(edge) if !declared && self.is_watched(&edge.origin) => {
                 return Err(DeclaredError::WatchedEdge(id.clone()));
             }
             _ => {}

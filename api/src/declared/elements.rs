@@ -1,6 +1,6 @@
 //! What nodes and edges have in common: what they must say, who may delete them, and patches.
 
-use flowtap_topology::{Graph, Metadata, Snapshot};
+use flowtap_topology::{Graph, Metadata};
 use json_patch::Patch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,13 +13,6 @@ pub(super) fn origin(graph: &Graph) -> String {
     format!("api.{}", graph.host_name())
 }
 
-/// Whether `origin` is that of the watchers and rules of `graph`.
-pub(super) fn is_ours(graph: &Graph, snapshot: &Snapshot, origin: &str) -> bool {
-    snapshot
-        .node(graph.host())
-        .is_some_and(|host| *host.origin == *origin)
-}
-
 /// Checks that a node says what identifies it.
 pub(crate) fn check_node(metadata: &Metadata) -> Result<(), DeclaredError> {
     let node_type = text(metadata, "Type");
@@ -29,16 +22,16 @@ pub(crate) fn check_node(metadata: &Metadata) -> Result<(), DeclaredError> {
         _ => &["Name", "Type"],
     };
     let what = if node_type.is_empty() || needed.len() == 2 {
-        "node".to_owned()
+        "a node".to_owned()
     } else {
-        format!("node of type {node_type}")
+        format!("a node of type {node_type}")
     };
     check(metadata, needed, what)
 }
 
 /// Checks that an edge says what it means.
 pub(crate) fn check_edge(metadata: &Metadata) -> Result<(), DeclaredError> {
-    check(metadata, &["RelationType"], "edge".to_owned())
+    check(metadata, &["RelationType"], "an edge".to_owned())
 }
 
 fn check(metadata: &Metadata, needed: &[&str], what: String) -> Result<(), DeclaredError> {
@@ -72,5 +65,48 @@ pub(crate) fn keep_identity(metadata: &mut Metadata, before: &Metadata) {
             Some(value) => metadata.insert(key.to_owned(), value.clone()),
             None => metadata.remove(key),
         };
+    }
+}
+
+/// Makes the changes that lead from `before` to `after` in `said` as well, and no others: in the graph a
+/// node has more than its user said of it (its TID, what rules added), and that is not theirs to keep.
+pub(super) fn carry_over(before: &Metadata, after: &Metadata, said: &mut Metadata) {
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        said.remove(key);
+    }
+    for (key, value) in after {
+        match (before.get(key), value) {
+            (Some(old), _) if old == value => {}
+            (Some(Value::Object(old)), Value::Object(new)) if said.get(key).is_none_or(Value::is_object) => {
+                let inner = said.entry(key.as_str()).or_insert_with(|| Metadata::new().into());
+                if let Some(inner) = inner.as_object_mut() {
+                    carry_over(old, new, inner);
+                }
+            }
+            _ => drop(said.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn changes_are_carried_over_and_nothing_else() {
+        let metadata = |value: Value| value.as_object().unwrap().clone();
+        let before =
+            metadata(json!({"Name": "a", "TID": "t", "Rack": 7, "ExtID": {"mine": 1, "rule": 2}, "Old": 1}));
+        let after = metadata(
+            json!({"Name": "a", "TID": "t", "Rack": 8, "ExtID": {"mine": 3, "rule": 2}, "New": [1]}),
+        );
+        let mut said = metadata(json!({"Name": "a", "Rack": 7, "ExtID": {"mine": 1}, "Old": 1}));
+        carry_over(&before, &after, &mut said);
+        assert_eq!(
+            said,
+            metadata(json!({"Name": "a", "Rack": 8, "ExtID": {"mine": 3}, "New": [1]}))
+        );
     }
 }

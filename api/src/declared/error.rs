@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// Why a declaration was refused; then nothing has changed.
+/// Why a declaration was refused. But for [`DeclaredError::Partly`], nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum DeclaredError {
     /// There is no such thing. The words are Skydive's.
@@ -59,9 +59,9 @@ pub enum DeclaredError {
         id: String,
     },
     /// Something is missing in it.
-    #[error("a {what} needs {needed} in Metadata, as texts that are not empty")]
+    #[error("{what} needs {needed} in Metadata, as texts that are not empty")]
     Incomplete {
-        /// What it is: `node`, `netns node`…
+        /// What it is: `a node`, `an edge`…
         what: String,
         /// Which entries.
         needed: String,
@@ -88,6 +88,17 @@ pub enum DeclaredError {
     /// It is seen, not declared.
     #[error("edge '{0}' is what flowtap sees or a rule makes, it goes when that goes")]
     WatchedEdge(EdgeId),
+    /// Some of many were refused, and the others are in force.
+    #[error("{refused} of {of} elements were refused, the first because: {first}")]
+    Partly {
+        /// How many were refused.
+        refused: usize,
+        /// Of how many.
+        of: usize,
+        /// Why the first was.
+        #[source]
+        first: Box<DeclaredError>,
+    },
     /// The patch cannot be applied.
     #[error("applying JSON patch to resource: {0}")]
     Patch(#[from] json_patch::PatchError),

@@ -23,9 +23,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flowtap_storage::Resources;
 use flowtap_topology::rules::{EdgeRule, NodeRule, Rules};
-use flowtap_topology::{Edge, EdgeId, Graph, Node, NodeId};
+use flowtap_topology::{Edge, EdgeId, Graph, NodeId};
 use tokio::sync::Notify;
 
+use crate::wire::NodeDocument;
+
+pub(crate) use edges::check_ends;
+pub(crate) use elements::{check_edge, check_node, keep_identity};
 pub use error::{DeclaredError, Kind};
 use keep::Expiries;
 use stored::Stored;
@@ -44,7 +48,8 @@ pub struct Declared {
 
 #[derive(Default)]
 struct State {
-    nodes: HashMap<NodeId, Arc<Node>>,
+    /// What users said of them; the graph knows more.
+    nodes: HashMap<NodeId, NodeDocument>,
     edges: HashMap<EdgeId, Arc<Edge>>,
     node_rules: BTreeMap<String, NodeRule>,
     edge_rules: BTreeMap<String, EdgeRule>,
@@ -88,6 +93,12 @@ impl Declared {
     /// The graph that all of it is in force in.
     pub(crate) fn graph(&self) -> &Arc<Graph> {
         &self.graph
+    }
+
+    /// Whether `origin` is that of watchers and rules: what carries it is seen or made by flowtap itself.
+    pub(crate) fn is_watched(&self, origin: &str) -> bool {
+        let kind = origin.strip_suffix(&**self.graph.host_name());
+        kind == Some("agent.")
     }
 
     /// Puts everything in force that is on disk.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtap_topology::{NewNode, Node, NodeId};
+use flowtap_topology::{Edit, NewNode, Node, NodeId};
 use json_patch::Patch;
 
-use super::elements::{check_node, is_ours, keep_identity, origin, patched};
+use super::elements::{carry_over, check_node, keep_identity, origin, patched};
 use super::{Declared, DeclaredError, Kind, State};
 use crate::wire::NodeDocument;
 
@@ -23,13 +23,17 @@ impl Declared {
             return Err(DeclaredError::duplicate(Kind::Node, &wanted.id));
         }
         let node = self.put_node(&wanted)?;
+        let said = NodeDocument {
+            metadata: wanted.metadata,
+            ..NodeDocument::from(&*node)
+        };
         self.note_expiry(&mut state, Kind::Node, node.id.as_str(), ttl);
-        if let Err(error) = self.save(&state, Kind::Node, node.id.as_str(), &node) {
+        if let Err(error) = self.save(&state, Kind::Node, node.id.as_str(), &said) {
             self.graph.edit(|edit| edit.remove_node(&node.id));
             state.expiries.remove(Kind::Node, node.id.as_str());
             return Err(error);
         }
-        state.nodes.insert(node.id.clone(), Arc::clone(&node));
+        state.nodes.insert(node.id.clone(), said);
         Ok(node)
     }
 
@@ -41,18 +45,21 @@ impl Declared {
         let id = NodeId::from(id);
         let mut state = self.state();
         // Under the graph's lock: what a watcher writes meanwhile is not lost.
-        let changed = self.graph.edit(|edit| {
-            let node = edit.snapshot().node(&id).map(Arc::clone);
-            let node = node.ok_or_else(|| DeclaredError::not_found(Kind::Node, id.as_str()))?;
-            let mut metadata = patched(&*node, patch)?.metadata;
-            keep_identity(&mut metadata, &node.metadata);
-            Ok::<_, DeclaredError>(edit.update_node(&id, |old| *old = metadata)?)
+        let (before, after) = self.graph.edit(|edit| {
+            let node = |edit: &Edit<'_>| edit.snapshot().node(&id).map(Arc::clone);
+            let not_found = || DeclaredError::not_found(Kind::Node, id.as_str());
+            let before = node(edit).ok_or_else(not_found)?;
+            let mut metadata = patched(&*before, patch)?.metadata;
+            keep_identity(&mut metadata, &before.metadata);
+            edit.update_node(&id, |old| *old = metadata)?;
+            let after = node(edit).ok_or_else(not_found)?;
+            Ok::<_, DeclaredError>((before, after))
         })?;
-        if !changed {
+        if Arc::ptr_eq(&before, &after) {
             return Ok(None);
         }
-        self.keep_node(&mut state, &id)?;
-        Ok(self.graph.node(&id))
+        self.keep_node(&mut state, &before, &after)?;
+        Ok(Some(after))
     }
 
     /// Deletes a node with its edges: a declared one, or a publisher's.
@@ -60,20 +67,18 @@ impl Declared {
         self.remove_node(&mut self.state(), &NodeId::from(id))
     }
 
-    /// Writes a declared node down as it is now in the graph. Others are nobody's to keep.
-    pub(crate) fn node_changed(&self, id: &NodeId) -> Result<(), DeclaredError> {
-        self.keep_node(&mut self.state(), id)
+    /// Notes a change of a node that its publisher has made; if a user declared it, it is to last.
+    pub(crate) fn node_changed(&self, before: &Node, after: &Node) -> Result<(), DeclaredError> {
+        self.keep_node(&mut self.state(), before, after)
     }
 
-    fn keep_node(&self, state: &mut State, id: &NodeId) -> Result<(), DeclaredError> {
-        if !state.nodes.contains_key(id) {
-            return Ok(());
-        }
-        let Some(node) = self.graph.node(id) else {
+    fn keep_node(&self, state: &mut State, before: &Node, after: &Node) -> Result<(), DeclaredError> {
+        let Some(mut said) = state.nodes.get(&after.id).cloned() else {
             return Ok(());
         };
-        self.save(state, Kind::Node, id.as_str(), &node)?;
-        state.nodes.insert(id.clone(), node);
+        carry_over(&before.metadata, &after.metadata, &mut said.metadata);
+        self.save(state, Kind::Node, after.id.as_str(), &said)?;
+        state.nodes.insert(after.id.clone(), said);
         Ok(())
     }
 
@@ -82,7 +87,7 @@ impl Declared {
         let declared = state.nodes.contains_key(id);
         match snapshot.node(id) {
             None if !declared => return Err(DeclaredError::not_found(Kind::Node, id.as_str())),
-            Some(node) if !declared && is_ours(&self.graph, &snapshot, &node.origin) => {
+            Some(node) if !declared && self.is_watched(&node.origin) => {
                 return Err(DeclaredError::WatchedNode(id.clone()));
             }
             _ => {}
@@ -106,7 +111,7 @@ impl Declared {
     pub(super) fn load_nodes(&self, state: &mut State) -> Result<(), DeclaredError> {
         for (id, stored) in self.stored::<NodeDocument>(Kind::Node)? {
             match self.put_node(&stored.resource) {
-                Ok(node) => drop(state.nodes.insert(node.id.clone(), node)),
+                Ok(node) => drop(state.nodes.insert(node.id.clone(), stored.resource)),
                 Err(error) => tracing::error!(node = %id, %error, "a declared node cannot be made"),
             }
             state.expiries.restore(Kind::Node, &id, stored.expires_at);

@@ -10,7 +10,7 @@ use flowtap_flow::ledger::DropReason;
 use flowtap_flow::table::TableStats;
 
 use super::exposition::{self, Exposition, Kind};
-use super::process;
+use super::{process, topology_metrics};
 use crate::server::App;
 use crate::wire::{SflowStatus, StoreStatus};
 
@@ -44,6 +44,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ([(HeaderName, &'sta
         help,
         services.observe.pcap_clients().len(),
     );
+    topology_metrics::add(&mut out, &app);
     app.http_metrics.add(&mut out);
     process::add(&mut out);
     ([(header::CONTENT_TYPE, exposition::MEDIA_TYPE)], out.into_text())

@@ -5,3 +5,4 @@ pub(crate) mod health;
 pub(crate) mod http_metrics;
 pub(crate) mod metrics;
 mod process;
+mod topology_metrics;

@@ -8,7 +8,8 @@ use axum::extract::State;
 use flowtap_flow::timestamp::Timestamp;
 
 use crate::server::App;
-use crate::wire::{Election, FlowtapStatus, Peers, ProbeStatus, ServiceInfo, Status};
+use crate::services::Services;
+use crate::wire::{Election, FlowtapStatus, Peers, ProbeStatus, ServiceInfo, Status, TopologyStatus};
 
 /// Who answers.
 #[utoipa::path(
@@ -42,12 +43,12 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
         };
         (capture.r#type.clone(), status)
     });
-    // One process alone: it is its own master, and has no agents, peers or subscribers.
+    // One process alone: it is its own master, and has no agents and no peers.
     Json(Status {
         agents: BTreeMap::new(),
         peers: Peers::default(),
-        publishers: BTreeMap::new(),
-        subscribers: BTreeMap::new(),
+        publishers: app.hub.publishers(),
+        subscribers: app.hub.subscribers(),
         alerts: Election { is_master: true },
         captures: Election { is_master: true },
         probes: probes.collect(),
@@ -61,6 +62,18 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
             store: services.observe.store(),
             sflow: services.observe.sflow(),
             pcap_clients: services.observe.pcap_clients(),
+            topology: topology(services),
         },
     })
+}
+
+fn topology(services: &Services) -> TopologyStatus {
+    let graph = services.topology.live();
+    let watchers = services.observe.watchers().into_iter();
+    TopologyStatus {
+        nodes: graph.len() as u64,
+        edges: graph.edge_count() as u64,
+        events: graph.sequence(),
+        watchers: watchers.map(Into::into).collect(),
+    }
 }

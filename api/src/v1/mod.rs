@@ -1,7 +1,8 @@
-//! Our own paths: flows and packets by filter, time and page.
+//! Our own paths: flows and packets by filter, time and page, and changes of the topology.
 
 mod csv;
 mod cursor;
+pub(crate) mod events;
 pub(crate) mod flows;
 pub(crate) mod packets;
 mod params;

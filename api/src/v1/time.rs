@@ -99,6 +99,25 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
     legal.then(|| Timestamp::from_secs(seconds).plus(nanos))
 }
 
+/// `YYYY-MM-DDThh:mm:ss.mmmZ`, of an instant in the years 0 to 9999.
+pub(crate) fn to_rfc3339(at: Timestamp) -> String {
+    let (seconds, millis) = (at.millis().div_euclid(1000), at.millis().rem_euclid(1000));
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // A guess that is never too low.
+    let mut year = 1971 + days.div_euclid(365);
+    while days_since_epoch(year, 1, 1) > days {
+        year -= 1;
+    }
+    let mut day = days - days_since_epoch(year, 1, 1) + 1;
+    let mut month = 1;
+    while day > days_in_month(year, month) {
+        day -= days_in_month(year, month);
+        month += 1;
+    }
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
 /// Decimals of a second.
 fn fraction(decimals: &str) -> Option<Duration> {
     let value = digits(decimals, 1..=9)?;
@@ -181,6 +200,21 @@ mod tests {
         );
         assert_eq!(nanos("1454659514.25"), Some(1_454_659_514_250_000_000));
         assert_eq!(nanos("-1.5s"), Some(1_699_999_998_500_000_000));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read(millis in -9_000_000_000_000_i64..9_000_000_000_000) {
+            let at = Timestamp::from_millis(millis);
+            proptest::prop_assert_eq!(parse(&to_rfc3339(at), NOW), Some(at));
+        }
+    }
+
+    #[test]
+    fn an_instant_in_words() {
+        let at = Timestamp::from_millis(1_709_251_199_007);
+        assert_eq!(to_rfc3339(at), "2024-02-29T23:59:59.007Z");
+        assert_eq!(to_rfc3339(Timestamp::ZERO), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -8,9 +8,10 @@ mod topology;
 
 pub use flow::{FlowDocument, FlowPage, IcmpDocument, LayerDocument, MetricDocument, PortsDocument};
 pub use packet::{PacketDocument, PacketPage};
+pub(crate) use status::watcher_state;
 pub use status::{
     Connection, Election, FlowtapStatus, PcapClient, Peers, ProbeStatus, SflowAgent, SflowStatus, Status,
-    StoreStatus, TableStatus,
+    StoreStatus, TableStatus, TopologyStatus, WatcherStatus,
 };
 pub use topology::{EdgeDocument, EdgeRuleDocument, NodeDocument, NodeRuleDocument, TopologyDocument};
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use flowtap_capture::Capture;
 use flowtap_flow::table::TableStats;
 use flowtap_storage::{Histogram, WriterStats};
+use flowtap_topology::watch::{WatcherHealth, WatcherState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -96,6 +97,61 @@ pub struct FlowtapStatus {
     pub sflow: Option<SflowStatus>,
     /// Who sends to the pcap socket now.
     pub pcap_clients: Vec<PcapClient>,
+    /// The topology and its watchers.
+    pub topology: TopologyStatus,
+}
+
+/// The topology and its watchers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TopologyStatus {
+    /// Nodes of the graph.
+    pub nodes: u64,
+    /// Edges of the graph.
+    pub edges: u64,
+    /// Changes of the graph since the start.
+    pub events: u64,
+    /// Each watcher.
+    pub watchers: Vec<WatcherStatus>,
+}
+
+/// One watcher.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WatcherStatus {
+    /// What it watches: `host`, `namespaces`, `netlink` and a namespace, `ovsdb`.
+    pub name: String,
+    /// `starting`, `waiting`, `running`, `retrying` or `denied`.
+    pub state: String,
+    /// What went wrong last, if anything did; it stays when the watcher has recovered.
+    pub last_error: Option<String>,
+    /// How often it lost messages and read everything anew.
+    pub resyncs: u64,
+    /// What it left out because there is too much of it.
+    pub left_out: u64,
+}
+
+impl From<WatcherHealth> for WatcherStatus {
+    fn from(health: WatcherHealth) -> Self {
+        Self {
+            state: watcher_state(health.state).to_owned(),
+            name: health.name,
+            last_error: health.last_error,
+            resyncs: health.resyncs,
+            left_out: health.left_out,
+        }
+    }
+}
+
+/// A watcher's state in one word.
+pub(crate) fn watcher_state(state: WatcherState) -> &'static str {
+    match state {
+        WatcherState::Starting => "starting",
+        WatcherState::Waiting => "waiting",
+        WatcherState::Running => "running",
+        WatcherState::Denied => "denied",
+        _ => "retrying",
+    }
 }
 
 /// The flow table.

@@ -96,4 +96,7 @@ async fn status_has_skydives_keys_and_ours() {
     assert_eq!(ours["Store"]["Flows"], 6);
     assert_eq!(ours["Sflow"]["Agents"][1]["SubAgent"], 1);
     assert_eq!(ours["PcapClients"][0]["Peer"], "127.0.0.1:4000");
+    assert_eq!(ours["Topology"]["Nodes"], 1);
+    assert_eq!(ours["Topology"]["Watchers"][1]["Name"], "netlink blue");
+    assert_eq!(ours["Topology"]["Watchers"][1]["State"], "starting");
 }

@@ -1,39 +1,10 @@
 //! The typed client against a real server on loopback.
 
-use std::net::SocketAddr;
-
 use flowtap_api::client::{Client, ClientError, FlowFormat, FlowsRequest, PacketFormat, SortOrder};
-use flowtap_api::{Services, router, serve};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::common::{read_pcap, sample, services, sflow_id};
-
-struct Server {
-    address: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    async fn start(services: Services) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router(services), stop.clone()));
-        Self { address, stop, task }
-    }
-
-    fn client(&self) -> Client {
-        Client::new([self.address.to_string()]).unwrap()
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-}
+use crate::server::Server;
 
 /// An address where nobody listens.
 async fn nowhere() -> String {

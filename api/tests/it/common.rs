@@ -25,7 +25,7 @@ use flowtap_flow::table::TableStats;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Engine, EngineOptions};
 use flowtap_storage::{SqliteOptions, SqliteStore};
-use flowtap_topology::watch::WatcherHealth;
+use flowtap_topology::watch::{WatcherHealth, WatcherState};
 use flowtap_topology::{Graph, Topology};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -140,6 +140,18 @@ impl PcapUpload for CountingUpload {
     }
 }
 
+/// Waits until `look` sees something.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited for {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Says what it is told to say.
 pub(crate) struct FixedObserve {
     pub(crate) store_error: Option<String>,
@@ -190,7 +202,13 @@ impl Observe for FixedObserve {
     }
 
     fn watchers(&self) -> Vec<WatcherHealth> {
-        Vec::new()
+        let mut host = WatcherHealth::default();
+        host.name = "host".to_owned();
+        host.state = WatcherState::Running;
+        let mut namespace = WatcherHealth::default();
+        namespace.name = "netlink blue".to_owned();
+        namespace.resyncs = 2;
+        vec![host, namespace]
     }
 
     fn parts(&self) -> BTreeMap<String, PartReadiness> {

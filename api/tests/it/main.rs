@@ -6,12 +6,19 @@
 mod captures;
 mod client;
 mod common;
+mod declared;
+mod events;
 mod flows;
 mod limits;
 mod ops;
 mod packets;
+mod publisher;
+mod resources;
+mod server;
 mod shell;
+mod subscriber;
 #[path = "../../src/testing.rs"]
 mod testing;
 mod topology;
 mod upload;
+mod websocket;

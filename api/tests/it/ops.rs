@@ -70,6 +70,13 @@ async fn metrics_have_the_names_and_numbers() {
         "flowtap_sflow_decode_errors_total{agent=\"10.0.0.11\",reason=\"record_length\"} 4".to_owned(),
         "flowtap_storage_write_duration_seconds_count{backend=\"sqlite\"} 0".to_owned(),
         "flowtap_rawpackets_bytes 0".to_owned(),
+        "flowtap_topology_nodes 1".to_owned(),
+        "flowtap_topology_edges 0".to_owned(),
+        "flowtap_topology_events_total 1".to_owned(),
+        "flowtap_topology_watchers{watcher=\"netlink\",state=\"starting\"} 1".to_owned(),
+        "flowtap_topology_watcher_resyncs_total{watcher=\"netlink\"} 2".to_owned(),
+        "flowtap_websocket_clients{endpoint=\"subscriber\"} 0".to_owned(),
+        "flowtap_event_streams 0".to_owned(),
         "flowtap_http_request_duration_seconds_count{route=\"/api/v1/flows\",method=\"GET\",code=\"200\"} 1".to_owned(),
         "flowtap_http_request_duration_seconds_count{route=\"/api/capture/{id}\",method=\"GET\",code=\"404\"} 1"
             .to_owned(),

@@ -1,11 +1,14 @@
-//! `POST /api/topology`.
+//! `/api/topology`.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use flowtap_api::router;
+use flowtap_api::wire::TopologyDocument;
+use flowtap_topology::{LAYER2, Metadata, NodeSpec};
 use serde_json::json;
 
-use crate::common::{Answer, read_pcap, sample_router, send};
+use crate::common::{Answer, get, get_as, read_pcap, sample, sample_router, send, services};
 
 const PCAP: &str = "application/vnd.tcpdump.pcap";
 const DOT: &str = "text/vnd.graphviz";
@@ -72,6 +75,81 @@ async fn forms_that_the_result_does_not_have() {
         "{}",
         answer.text()
     );
+}
+
+/// A router over a graph of the host and two interfaces that are linked.
+fn linked() -> Router {
+    let services = services(sample());
+    let graph = services.topology.graph();
+    let port = |name| {
+        graph
+            .upsert_node(NodeSpec::new(graph.host(), "device", name))
+            .unwrap()
+    };
+    let (a, b) = (port("a"), port("b"));
+    graph.link(&a, &b, LAYER2, Metadata::new()).unwrap();
+    router(services)
+}
+
+#[tokio::test]
+async fn the_whole_graph() {
+    let router = linked();
+    let answer = get(&router, "/api/topology").await;
+    assert_eq!(
+        (answer.status, answer.content_type()),
+        (StatusCode::OK, "application/json")
+    );
+    let whole: TopologyDocument = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((whole.nodes.len(), whole.edges.len()), (3, 3));
+    let cable = whole
+        .edges
+        .iter()
+        .find(|edge| edge.metadata["RelationType"] == LAYER2);
+    let end = &cable.unwrap().parent;
+    assert!(
+        whole
+            .nodes
+            .iter()
+            .any(|node| node.id == *end && node.metadata["Name"] == "a")
+    );
+
+    let answer = get_as(&router, "/api/topology", DOT).await;
+    assert_eq!(answer.content_type(), "text/vnd.graphviz; charset=UTF-8");
+    assert!(answer.text().starts_with("digraph g {\n"), "{}", answer.text());
+    assert!(
+        answer.text().contains("[label=layer2,dir=both]"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
+async fn a_graph_of_one_node_is_whole_too() {
+    let whole = get(&sample_router(), "/api/topology").await.json();
+    assert_eq!(whole["Nodes"].as_array().unwrap().len(), 1);
+    assert_eq!(whole["Edges"], json!([]));
+}
+
+#[tokio::test]
+async fn nodes_edges_and_dot_by_query() {
+    let router = linked();
+    let ask = async |gremlin: &str, accept: &str| {
+        let body = json!({"GremlinQuery": gremlin}).to_string();
+        post(&router, &body, accept).await
+    };
+    let nodes = ask("G.V().Has('Type', 'device')", "application/json")
+        .await
+        .json();
+    assert_eq!(nodes.as_array().unwrap().len(), 2);
+    let edges = ask("G.E().Has('RelationType', 'layer2')", "application/json")
+        .await
+        .json();
+    assert_eq!(edges[0]["Metadata"]["RelationType"], "layer2");
+    let answer = ask("G.V().Has('Type', 'device').SubGraph()", DOT).await;
+    assert_eq!(answer.content_type(), "text/vnd.graphviz; charset=UTF-8");
+    assert!(!answer.text().contains("compute-1"), "{}", answer.text());
+    let answer = ask("G.V()", DOT).await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[tokio::test]
