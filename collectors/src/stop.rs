@@ -1,4 +1,4 @@
-//! A stop signal that poll(2) sees.
+//! A stop signal that poll(2) sees, and poll(2).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, Timespec, eventfd, poll};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A descriptor that is readable from the moment a token is cancelled. No runtime is needed: the token
@@ -55,9 +55,17 @@ impl AsFd for StopEvent {
     }
 }
 
+/// Waits until one of `fds` is ready, or `timeout` is over; what they are is in them.
+pub(crate) fn wait_for(fds: &mut [PollFd<'_>], timeout: &Timespec) -> io::Result<()> {
+    match poll(fds, Some(timeout)) {
+        Err(rustix::io::Errno::INTR) => Ok(()),
+        polled => Ok(polled.map(drop)?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::event::PollFlags;
 
     use super::*;
 

@@ -6,68 +6,91 @@ use flowtap_flow::ledger::DropReason;
 
 use crate::Interface;
 use crate::afpacket::place;
-use crate::bpf::KernelFilter;
 use crate::feed::Feed;
 use crate::packet_socket::PacketSocket;
 
-/// The kernel's counters of one capture. It forgets them when they are read, so they are summed up here.
+/// The kernel's counters of one capture.
+///
+/// Nothing in the kernel counts what a filter refuses. So where there is one a second socket counts every
+/// packet of the interface: its buffer is the smallest there is and nobody reads it, so the kernel drops
+/// packets there, which is the cheapest that it can do with them, and counts. What the first socket did
+/// not see of them was refused.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Sees what the filter refuses.
-    refused: Option<PacketSocket>,
-    packets: u64,
+    everything: Option<Everything>,
+    /// Packets that the filter let pass, the dropped ones included.
+    passed: u64,
     drops: u64,
+    refused: u64,
 }
 
 impl Tally {
-    /// With a socket of [`refused`].
-    pub(crate) fn new(refused: Option<PacketSocket>) -> Self {
-        Self {
-            refused,
-            packets: 0,
-            drops: 0,
-        }
+    /// Without a filter.
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
 
-    /// Begins to count refused packets.
+    /// With a filter that the kernel runs.
+    pub(crate) fn of_filtered(interface: &Interface) -> io::Result<Self> {
+        Ok(Self {
+            everything: Some(Everything::new(interface)?),
+            ..Self::default()
+        })
+    }
+
+    /// Begins to count; the filter is in force already.
     pub(crate) fn bind(&self, index: u32) -> io::Result<()> {
-        self.refused.as_ref().map_or(Ok(()), |socket| socket.bind(index))
+        let everything = self.everything.as_ref();
+        everything.map_or(Ok(()), |everything| everything.socket.bind(index))
     }
 
-    /// Reads the kernel's counters of `socket` and puts down what is new.
-    pub(crate) fn read(&mut self, socket: &PacketSocket, feed: &Feed) -> io::Result<()> {
-        let new = socket.statistics()?;
-        self.packets += u64::from(new.packets);
-        self.drops += u64::from(new.drops);
-        feed.dropped(DropReason::Kernel, new.drops.into());
-        self.read_refused(feed)
-    }
-
-    /// Puts down what the filter has refused since the last call.
-    pub(crate) fn read_refused(&mut self, feed: &Feed) -> io::Result<()> {
-        if let Some(refused) = &self.refused {
-            feed.filtered(refused.statistics()?.packets.into(), 0);
+    /// Puts down what the kernel counted since the last call, `ask` telling how many packets passed the
+    /// filter and how many were dropped of them.
+    pub(crate) fn read(
+        &mut self,
+        feed: &Feed,
+        ask: impl FnOnce() -> io::Result<(u64, u64)>,
+    ) -> io::Result<()> {
+        // In this order: a packet that comes in between has passed and is not thought refused.
+        let seen = match &mut self.everything {
+            Some(everything) => Some(everything.count()?),
+            None => None,
+        };
+        let (passed, drops) = ask()?;
+        self.passed += passed;
+        self.drops += drops;
+        feed.dropped(DropReason::Kernel, drops);
+        if let Some(seen) = seen {
+            let refused = seen.saturating_sub(self.passed).max(self.refused);
+            feed.filtered(refused - self.refused, 0);
+            self.refused = refused;
         }
         Ok(())
     }
 
     /// How many packets the kernel has put into the ring, up to the last [`Tally::read`].
     pub(crate) fn queued(&self) -> u64 {
-        self.packets - self.drops
+        self.passed.saturating_sub(self.drops)
     }
 }
 
-/// A socket that counts the packets which `filter` refuses: its own filter is the inverse, and its
-/// buffer is the smallest there is, so the kernel drops them there, and counts. Nobody reads it. This
-/// costs the interface some 10 ns a packet, where taking refused packets into the ring to count them
-/// would cost 200. `None` if the kernel does not take the filter.
-pub(crate) fn refused(interface: &Interface, filter: &KernelFilter) -> io::Result<Option<PacketSocket>> {
-    let Some(program) = filter.inverse().for_socket() else {
-        return Ok(None);
-    };
-    let (socket, _) = place(interface)?;
-    socket.attach(&program)?;
-    // The kernel makes the least it can of it.
-    socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?;
-    Ok(Some(socket))
+/// A socket that counts.
+#[derive(Debug)]
+struct Everything {
+    socket: PacketSocket,
+    total: u64,
+}
+
+impl Everything {
+    fn new(interface: &Interface) -> io::Result<Self> {
+        let (socket, _) = place(interface)?;
+        // The kernel makes the least it can of it.
+        socket.set_option(libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?;
+        Ok(Self { socket, total: 0 })
+    }
+
+    fn count(&mut self) -> io::Result<u64> {
+        self.total += u64::from(self.socket.statistics()?.packets);
+        Ok(self.total)
+    }
 }

@@ -20,7 +20,7 @@ use crate::bpf::KernelFilter;
 use crate::early::keep_stamps_on;
 use crate::namespace::inside;
 use crate::packet_socket::{Hardware, PacketSocket};
-use crate::tally::{Tally, refused};
+use crate::tally::Tally;
 use crate::{CaptureRequest, CaptureType, CollectError, Collector, Interface, NotYet, Reader};
 
 use handover::Handover;
@@ -97,20 +97,19 @@ impl Armed {
         filter: Option<KernelFilter>,
     ) -> io::Result<Self> {
         let program = filter.as_ref().map(KernelFilter::for_socket);
-        // Before the ring, so that it holds nothing that the filter refuses.
+        let filters_here = matches!(program, Some(None));
+        let mut tally = Tally::new();
         if let Some(Some(program)) = &program {
+            // Before the ring, so that it holds nothing that the filter refuses.
             socket.attach(program)?;
+            tally = Tally::of_filtered(&request.interface)?;
         }
-        let refused = match (&filter, &program) {
-            (Some(filter), Some(Some(_))) => refused(&request.interface, filter)?,
-            _ => None,
-        };
         socket.set_promiscuous(request.interface.index)?;
         Ok(Self {
             ring: Ring::new(socket, collector.ring_bytes)?,
-            tally: Tally::new(refused),
+            tally,
             filter,
-            filters_here: matches!(program, Some(None)),
+            filters_here,
         })
     }
 

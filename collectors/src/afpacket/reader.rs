@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use flowtap_flow::packet::{BATCH, LinkType, Packet};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::cut;
 use super::handover::{Duplicates, Handover};
 use super::ring::{Block, Ring};
 use crate::bpf::KernelFilter;
 use crate::feed::Feed;
-use crate::stop::StopEvent;
+use crate::stop::{StopEvent, wait_for};
 use crate::tally::Tally;
 use crate::{CollectError, Reader, ReaderContext};
 
@@ -86,7 +86,7 @@ impl AfPacketReader {
                 continue;
             }
             blocks = 0;
-            tally.read(ring.socket(), &intake.feed)?;
+            count(&ring, &mut tally, &intake.feed)?;
             if !is_counting_due {
                 intake.feed.flush();
                 source = source.wait(&ring, &stop)?;
@@ -107,13 +107,20 @@ fn finish(ring: &mut Ring, tally: &mut Tally, intake: &mut Intake) -> io::Result
         while let Some(block) = ring.block() {
             intake.block(block);
         }
-        tally.read(ring.socket(), &intake.feed)?;
+        count(ring, tally, &intake.feed)?;
         if intake.taken >= tally.queued() || Instant::now() >= deadline {
             intake.feed.flush();
             return Ok(());
         }
         wait_for(&mut [PollFd::new(&*ring, PollFlags::IN)], &LAST_LOOK)?;
     }
+}
+
+fn count(ring: &Ring, tally: &mut Tally, feed: &Feed) -> io::Result<()> {
+    tally.read(feed, || {
+        let new = ring.socket().statistics()?;
+        Ok((new.packets.into(), new.drops.into()))
+    })
 }
 
 /// What is known of the interface.
@@ -145,13 +152,6 @@ impl Source {
             now = Self::Down;
         }
         Ok(if ring.socket().is_gone() { Self::Gone } else { now })
-    }
-}
-
-fn wait_for(fds: &mut [PollFd<'_>], timeout: &Timespec) -> io::Result<()> {
-    match poll(fds, Some(timeout)) {
-        Err(rustix::io::Errno::INTR) => Ok(()),
-        polled => Ok(polled.map(drop)?),
     }
 }
 

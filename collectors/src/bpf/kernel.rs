@@ -61,11 +61,6 @@ impl KernelFilter {
         Self(vec![Instruction::returning(0)])
     }
 
-    /// One that lets pass what this one refuses, and the reverse.
-    pub(crate) fn inverse(&self) -> Self {
-        self.with_returns(|k| if k == 0 { WHOLE } else { 0 })
-    }
-
     fn cut_to(&self, snaplen: u32) -> Self {
         let passing = if snaplen == 0 { WHOLE } else { snaplen };
         self.with_returns(|k| if k == 0 { 0 } else { passing })

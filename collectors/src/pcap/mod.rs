@@ -14,7 +14,7 @@ use pcap::{Active, Capture, Precision};
 use crate::afpacket::{is_interface, packet_sockets, place};
 use crate::bpf::{KernelFilter, expression, from_data_link, message};
 use crate::namespace::inside;
-use crate::tally::{Tally, refused};
+use crate::tally::Tally;
 use crate::{CaptureRequest, CaptureType, CollectError, Collector, Interface, NotYet, Reader};
 
 use reader::PcapReader;
@@ -79,18 +79,17 @@ impl Collector for Pcap {
         }
         let expression = expression(request.filter.as_deref(), &request.exclude, link_type)
             .map_err(CollectError::Filter)?;
-        let mut counter = None;
+        let mut tally = Tally::new();
         if let Some(expression) = expression {
             let program = capture.compile(&expression, true);
             let program = program.map_err(|error| CollectError::Filter(message(error)))?;
             let set = capture.filter(&expression, true);
             set.map_err(|error| failed(io::Error::other(message(error))))?;
-            // Elsewhere libpcap rewrites the program for the header that it adds.
-            if link_type == LinkType::ETHERNET {
-                counter = refused(interface, &KernelFilter::from_program(&program)).map_err(failed)?;
+            // What libpcap filters by itself is in no count.
+            if KernelFilter::from_program(&program).for_socket().is_some() {
+                tally = Tally::of_filtered(interface).map_err(failed)?;
             }
         }
-        let tally = Tally::new(counter);
         tally.bind(interface.index).map_err(failed)?;
         Ok(Box::new(PcapReader {
             interface: interface.name.clone(),

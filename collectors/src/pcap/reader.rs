@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
-use flowtap_flow::ledger::DropReason;
 use flowtap_flow::packet::{BATCH, LinkType, Packet};
 use flowtap_flow::timestamp::Timestamp;
 use pcap::{Active, Capture, PacketHeader};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::bpf::message;
 use crate::feed::Feed;
 use crate::packet_socket::PacketSocket;
-use crate::stop::StopEvent;
+use crate::stop::{StopEvent, wait_for};
 use crate::tally::Tally;
 use crate::{CollectError, Reader, ReaderContext};
 
@@ -24,13 +23,15 @@ const QUIET: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
-/// How long what is in libpcap's ring may take to come out after a stop.
+/// How long what is in libpcap's ring may take to come out after a stop, and how often to look.
 const LAST_BLOCK: Duration = Duration::from_secs(2);
-/// How long to wait in between, and after an error of an interface that is down.
-const PAUSE: Timespec = Timespec {
+const LAST_LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
+/// How long an interface may take to be gone once libpcap has said so, and how often to look.
+const GOING: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A live handle.
 pub(super) struct PcapReader {
@@ -55,8 +56,7 @@ impl PcapReader {
         let stop = StopEvent::new(&context.stop)?;
         let mut intake = Intake::new(Feed::new(context, &self.node_tid), self.link_type);
         while !stop.has_fired() {
-            let taken = self.dispatch(&mut intake)?;
-            if taken > 0 {
+            if self.dispatch(&mut intake)? > 0 {
                 continue;
             }
             self.count(&mut intake)?;
@@ -81,39 +81,44 @@ impl PcapReader {
         intake.give();
         match taken {
             Ok(count) => Ok(count),
-            // libpcap calls it an error that an interface went down; it may come up again.
-            Err(_) if self.anchor.is_gone() => Ok(0),
+            Err(_) if self.is_gone_soon() => Ok(0),
             Err(error) => Err(io::Error::other(message(error))),
         }
     }
 
+    /// True if the interface is being deleted: libpcap notices before our socket is told.
+    fn is_gone_soon(&self) -> bool {
+        let deadline = Instant::now() + GOING;
+        while !self.anchor.is_gone() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
+
     /// Puts down what the kernel counted since the last call.
     fn count(&mut self, intake: &mut Intake) -> io::Result<()> {
-        let stats = self.capture.stats();
-        let stats = stats.map_err(|error| io::Error::other(message(error)))?;
-        intake.count(stats.received, stats.dropped);
-        self.tally.read_refused(&intake.feed)
+        let (capture, received, dropped) = (&mut self.capture, &mut intake.received, &mut intake.dropped);
+        self.tally.read(&intake.feed, || {
+            let stats = capture.stats();
+            let stats = stats.map_err(|error| io::Error::other(message(error)))?;
+            Ok((received.advance(stats.received), dropped.advance(stats.dropped)))
+        })
     }
 
     /// Takes what had come at the time of the stop.
     fn finish(&mut self, intake: &mut Intake) -> io::Result<()> {
         self.count(intake)?;
-        let (queued, deadline) = (intake.queued(), Instant::now() + LAST_BLOCK);
+        let (queued, deadline) = (self.tally.queued(), Instant::now() + LAST_BLOCK);
         while intake.taken < queued && Instant::now() < deadline {
             if self.dispatch(intake)? == 0 {
-                wait_for(&mut [PollFd::new(&self.capture, PollFlags::IN)], &PAUSE)?;
+                wait_for(&mut [PollFd::new(&self.capture, PollFlags::IN)], &LAST_LOOK)?;
             }
         }
-        self.count(intake)?;
         intake.feed.flush();
         Ok(())
-    }
-}
-
-fn wait_for(fds: &mut [PollFd<'_>], timeout: &Timespec) -> io::Result<()> {
-    match poll(fds, Some(timeout)) {
-        Err(rustix::io::Errno::INTR) => Ok(()),
-        polled => Ok(polled.map(drop)?),
     }
 }
 
@@ -125,9 +130,8 @@ struct Intake {
     bytes: Vec<u8>,
     batch: ArrayVec<(Timestamp, u32, Range<usize>), BATCH>,
     taken: u64,
-    /// libpcap's counters, which are 32 bits wide, summed up.
-    received: Sum,
-    dropped: Sum,
+    received: Counter,
+    dropped: Counter,
 }
 
 impl Intake {
@@ -138,8 +142,8 @@ impl Intake {
             bytes: Vec::new(),
             batch: ArrayVec::new(),
             taken: 0,
-            received: Sum::default(),
-            dropped: Sum::default(),
+            received: Counter::default(),
+            dropped: Counter::default(),
         }
     }
 
@@ -167,32 +171,17 @@ impl Intake {
         self.batch.clear();
         self.bytes.clear();
     }
-
-    fn count(&mut self, received: u32, dropped: u32) {
-        self.received.follow(received);
-        self.feed
-            .dropped(DropReason::Kernel, self.dropped.follow(dropped));
-    }
-
-    /// How many packets the kernel has put into the ring.
-    fn queued(&self) -> u64 {
-        self.received.total.saturating_sub(self.dropped.total)
-    }
 }
 
-/// A counter of 32 bits that may come round.
+/// A counter of libpcap, 32 bits wide, that may come round.
 #[derive(Default)]
-struct Sum {
-    total: u64,
-    last: u32,
-}
+struct Counter(u32);
 
-impl Sum {
-    /// Returns what is new.
-    fn follow(&mut self, now: u32) -> u64 {
-        let new = u64::from(now.wrapping_sub(self.last));
-        self.last = now;
-        self.total += new;
-        new
+impl Counter {
+    /// Follows it to `now`, and returns what is new.
+    fn advance(&mut self, now: u32) -> u64 {
+        let new = now.wrapping_sub(self.0);
+        self.0 = now;
+        new.into()
     }
 }
