@@ -6,6 +6,7 @@ use std::fmt;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flowtap_capture::CaptureError;
 use flowtap_flow::query::ReadError;
 use flowtap_gremlin::{ErrorKind, QueryError};
 
@@ -111,6 +112,12 @@ impl Failure {
         )
     }
 
+    /// What worked for the request has panicked.
+    pub(crate) fn panicked(error: tokio::task::JoinError) -> Self {
+        tracing::error!(%error, "what worked for a request panicked");
+        Self::new(Code::Internal, "the request failed inside flowtap", "see the log")
+    }
+
     /// The status that it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         self.code.status()
@@ -155,6 +162,21 @@ impl From<DeclaredError> for Failure {
             DeclaredError::Duplicate { .. } => (Code::Conflict, "choose another ID"),
             DeclaredError::Patch(_) | DeclaredError::Patched(_) => (Code::BadPatch, "see RFC 6902"),
             DeclaredError::Store(_) | DeclaredError::Unwritable(_) => {
+                (Code::StoreFailed, "see the log and /readyz")
+            }
+            _ => (Code::Refused, "correct it and try again"),
+        };
+        Self::new(code, error.to_string(), hint)
+    }
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Self {
+        let (code, hint) = match &error {
+            CaptureError::Unknown(_) => (Code::NotFound, "list captures to see which there are"),
+            CaptureError::Duplicate { .. } => (Code::Conflict, "an equal capture is there already"),
+            CaptureError::NotRunning => (Code::Busy, "try again in a second"),
+            CaptureError::Store { .. } | CaptureError::Thread(_) => {
                 (Code::StoreFailed, "see the log and /readyz")
             }
             _ => (Code::Refused, "correct it and try again"),

@@ -31,5 +31,6 @@ pub use declared::{Declared, DeclaredError, Kind as DeclaredKind};
 pub use serve::serve;
 pub use server::router;
 pub use services::{
-    AnswerForm, Identity, Limits, Observe, PcapImport, PcapReport, PcapUpload, QueryRunner, Services,
+    AnswerForm, GraphParts, Identity, Limits, Observe, PcapImport, PcapReport, PcapUpload, QueryRunner,
+    Services,
 };

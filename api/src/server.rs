@@ -22,7 +22,7 @@ use crate::runner::Runner;
 use crate::services::Services;
 use crate::skydive::{captures, config, edge_rules, edges, node_rules, nodes, status, topology, upload};
 use crate::v1::events::{self, EventLog};
-use crate::v1::{flows, packets};
+use crate::v1::{self, flows, packets};
 use crate::wire::NEXT_CURSOR_HEADER;
 use crate::ws::{self, Hub};
 
@@ -79,10 +79,10 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
                 .patch(edge_rules::patch)
                 .delete(edge_rules::delete),
         ),
-        ("/api/capture", get(captures::list).fallback(captures::not_yet)),
+        ("/api/capture", get(captures::list).post(captures::create)),
         (
             "/api/capture/{id}",
-            get(captures::get).fallback(captures::not_yet),
+            get(captures::get).patch(captures::patch).delete(captures::delete),
         ),
         (
             "/api/pcap",
@@ -94,6 +94,8 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/api/v1/flows", get(flows::list)),
         ("/api/v1/packets", get(packets::list)),
         ("/api/v1/events", get(events::events)),
+        ("/api/v1/captures/explain", get(v1::captures::explain)),
+        ("/api/v1/captures/{id}/events", get(v1::captures::events)),
         ("/api/openapi.json", get(openapi)),
         ("/healthz", get(health::healthz)),
         ("/readyz", get(health::readyz)),

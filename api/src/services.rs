@@ -99,6 +99,9 @@ pub enum AnswerForm {
     Dot,
 }
 
+/// Nodes, and edges between them.
+pub type GraphParts = (Vec<Arc<Node>>, Vec<Arc<Edge>>);
+
 /// Answers Gremlin queries. Calls block.
 pub trait QueryRunner: Send + Sync {
     /// Runs `gremlin` and writes its answer as `form`.
@@ -111,7 +114,7 @@ pub trait QueryRunner: Send + Sync {
     ///
     /// # Errors
     /// As [`QueryRunner::run`]; also if the answer is something else.
-    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<(Vec<Arc<Node>>, Vec<Arc<Edge>>), QueryError>;
+    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<GraphParts, QueryError>;
 }
 
 impl QueryRunner for Engine {
@@ -127,7 +130,7 @@ impl QueryRunner for Engine {
         }
     }
 
-    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<(Vec<Arc<Node>>, Vec<Arc<Edge>>), QueryError> {
+    fn graph(&self, gremlin: &str, cancel: &Cancel) -> Result<GraphParts, QueryError> {
         match Engine::run(self, gremlin, Timestamp::now(), cancel)? {
             Answer::Graph { nodes, edges } => Ok((nodes, edges)),
             _ => Err(QueryError {

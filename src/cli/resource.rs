@@ -1,4 +1,4 @@
-//! What users declare of the graph: `flowtap client node|edge|node-rule|edge-rule`, in Skydive's words.
+//! What users declare: `flowtap client node|edge|node-rule|edge-rule`, in Skydive's words.
 
 pub(crate) mod edge;
 mod metadata;
@@ -66,20 +66,20 @@ impl RuleCommand {
         match self {
             Self::List => list(session, kind).await,
             Self::Get(get) => get.run(session, kind).await,
-            Self::Delete(Delete { ids }) => delete(session, kind, &ids).await,
+            Self::Delete(delete) => delete.run(session, kind).await,
         }
     }
 }
 
 #[derive(Debug, Args)]
-struct Get {
+pub(crate) struct Get {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }
 
 impl Get {
-    async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
         for id in self.ids {
             output::document(&session.client.resource(kind, &id).await?)?;
         }
@@ -88,10 +88,16 @@ impl Get {
 }
 
 #[derive(Debug, Args)]
-struct Delete {
+pub(crate) struct Delete {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+        delete(session, kind, &self.ids).await
+    }
 }
 
 /// Deletes all that can be; the first that cannot is the failure.

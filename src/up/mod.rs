@@ -1,6 +1,7 @@
 //! `flowtap up`: everything on one host, from what can fail to what works, and back in order.
 
 mod banner;
+mod captures;
 mod inputs;
 mod observe;
 mod open;
@@ -13,6 +14,7 @@ mod upload;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -28,11 +30,24 @@ pub(crate) fn run(config: Config) -> Result<()> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config));
     // Whoever was late holds a thread: it ends with the process, not before it.
     runtime.shutdown_background();
     result
+}
+
+/// Lets the process open as many files as it ever may: each network namespace that is watched takes
+/// five, and services are started with a soft limit of 1,024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 async fn serve(config: Config) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use flowtap_api::{Identity, Limits, Services};
-use flowtap_capture::{InputKind, State};
+use flowtap_capture::{InputKind, RunningCaptures, State};
 use flowtap_collectors::bpf::LibpcapCompiler;
 use flowtap_collectors::pcapsocket::PcapSocketReader;
 use flowtap_collectors::sflow::SflowReader;
@@ -15,10 +15,11 @@ use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_flow::union::Union;
 use flowtap_gremlin::{Engine, EngineOptions};
-use flowtap_storage::{StoreWriter, WriterOptions};
+use flowtap_storage::{FlowStore, StoreWriter, WriterOptions};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use super::captures;
 use super::inputs::Inputs;
 use super::observe::Observer;
 use super::open::{Opened, host_name};
@@ -34,6 +35,7 @@ const UPLOAD_PATH: &str = "/api/pcap";
 /// What runs, in the order in which it stops.
 pub(super) struct Running {
     inputs: Inputs,
+    captures: RunningCaptures,
     uploads: Arc<Uploads>,
     ticker: Ticker,
     table: Arc<FlowTable>,
@@ -58,14 +60,20 @@ impl Running {
             graph,
             data_dir: _,
         } = opened;
-        let topology = Arc::new(RunningTopology::start(graph, &config.topology, &store)?);
-        let writer = StoreWriter::start(Arc::new(store), WriterOptions::default())
+        let topology = Arc::new(RunningTopology::start(
+            Arc::clone(&graph),
+            &config.topology,
+            &store,
+        )?);
+        let store = Arc::new(store);
+        let writer = StoreWriter::start(Arc::clone(&store) as Arc<dyn FlowStore>, WriterOptions::default())
             .context("failed to start the store's writer")?;
         let updates: Arc<dyn UpdateSink> = writer.clone();
         let table = FlowTable::new(table_options(&config), updates);
         let ticker = Ticker::start(Arc::clone(&table)).context("failed to start the flow table's ticker")?;
 
-        let inputs = Inputs::new(Arc::clone(&table), point_options(&config)?);
+        let defaults = point_options(&config)?;
+        let inputs = Inputs::new(Arc::clone(&table), defaults.clone());
         let upload = inputs.list(InputKind::Upload, UPLOAD_PATH)?;
         inputs.captures.set_state(&upload.id, State::Active, "")?;
         let uploads = Arc::new(Uploads::new(upload, inputs.stop.clone()));
@@ -87,6 +95,15 @@ impl Running {
                 reader.run(context)
             })?;
         }
+
+        let captures = captures::start(
+            &inputs.captures,
+            &graph,
+            &table,
+            &store,
+            defaults,
+            http.local_addr()?,
+        )?;
 
         let live: Arc<dyn FlowReader> = table.clone();
         let stored: Arc<dyn FlowReader> = writer.clone();
@@ -113,6 +130,7 @@ impl Running {
         let serving = flowtap_api::serve(http, flowtap_api::router(services), http_stop.clone());
         Ok(Self {
             inputs,
+            captures,
             uploads,
             ticker,
             table,
@@ -131,9 +149,12 @@ impl Running {
     pub(super) async fn stop(self) -> Result<()> {
         let mut stop = Stop::new(Duration::from_secs(19));
         let inputs = async {
-            self.inputs.stop().await;
+            let (stopped, ()) = tokio::join!(
+                captures::stop(self.captures, Duration::from_secs(5)),
+                self.inputs.stop(),
+            );
             self.uploads.ended().await;
-            Ok::<_, anyhow::Error>(())
+            stopped
         };
         stop.part("inputs", Duration::from_secs(13), inputs).await;
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowtap_capture::Capture;
+use flowtap_capture::{Capture, CaptureEvent, Explanation};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -33,8 +33,8 @@ use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
 use crate::wire::{
-    FlowPage, GremlinRequest, NEXT_CURSOR_HEADER, PCAP_MEDIA_TYPE, PacketPage, Readiness, ServiceInfo,
-    Status, UploadReport, VersionInfo,
+    CaptureEvents, FlowPage, GremlinRequest, NEXT_CURSOR_HEADER, PCAP_MEDIA_TYPE, PacketPage, Readiness,
+    ServiceInfo, Status, UploadReport, VersionInfo,
 };
 
 pub use endpoint::{DEFAULT_PORT, Endpoint};
@@ -123,6 +123,30 @@ impl Client {
     pub async fn capture(&self, id: &str) -> Result<Capture, ClientError> {
         self.get(&format!("/api/capture/{}", endpoint::path_segment(id)))
             .await
+    }
+
+    /// What happened to a capture, named by its UUID or name, after the event numbered `after`.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`] and others.
+    pub async fn capture_events(&self, id: &str, after: u64) -> Result<Vec<CaptureEvent>, ClientError> {
+        let path = format!("/api/v1/captures/{}/events", endpoint::path_segment(id));
+        let page: CaptureEvents = self.get_with(&path, &[("after", after.to_string())]).await?;
+        Ok(page.events)
+    }
+
+    /// What a capture with this expression would capture, and why not more. An empty `capture_type` is
+    /// the one that goes with each node.
+    ///
+    /// # Errors
+    /// [`ClientError::BadRequest`] says what is wrong with the expression.
+    pub async fn explain_capture(
+        &self,
+        gremlin: &str,
+        capture_type: &str,
+    ) -> Result<Explanation, ClientError> {
+        let parameters = [("gremlin", gremlin.to_owned()), ("type", capture_type.to_owned())];
+        self.get_with("/api/v1/captures/explain", &parameters).await
     }
 
     /// How the analyzer fares.

@@ -1,5 +1,6 @@
 //! Our own paths: flows and packets by filter, time and page, and changes of the topology.
 
+pub(crate) mod captures;
 mod csv;
 mod cursor;
 pub(crate) mod events;

@@ -1,11 +1,13 @@
 //! What goes over the wire: written by the server, read by the client, described in the OpenAPI
 //! document. Field names are Skydive's where it has them and follow its style where it has not.
 
+mod capture;
 mod flow;
 mod packet;
 mod status;
 mod topology;
 
+pub use capture::CaptureEvents;
 pub use flow::{FlowDocument, FlowPage, IcmpDocument, LayerDocument, MetricDocument, PortsDocument};
 pub use packet::{PacketDocument, PacketPage};
 pub(crate) use status::watcher_state;

@@ -1,0 +1,70 @@
+//! What users declare to be captured: the one list of capture types, and the reconciler at work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use flowtap_capture::{CaptureLimits, CaptureServices, Captures, RunningCaptures};
+use flowtap_collectors::afpacket::AfPacket;
+use flowtap_collectors::pcap::Pcap;
+use flowtap_collectors::pcapsocket::PcapSocketCollector;
+use flowtap_collectors::sflow::SflowCollector;
+use flowtap_collectors::{Collector, Unavailable};
+use flowtap_flow::point::PointOptions;
+use flowtap_flow::table::FlowTable;
+use flowtap_storage::SqliteStore;
+use flowtap_topology::Graph;
+use tokio::task::spawn_blocking;
+
+/// Every capture type, in the order in which they are listed.
+fn collectors(graph: &Arc<Graph>) -> Vec<Arc<dyn Collector>> {
+    vec![
+        Arc::new(AfPacket::default()),
+        Arc::new(Pcap::default()),
+        Arc::new(PcapSocketCollector::default()),
+        Arc::new(SflowCollector::new(Arc::clone(graph))),
+        Arc::new(Unavailable::ebpf()),
+        Arc::new(Unavailable::ovs_mirror()),
+        Arc::new(Unavailable::ovs_sflow()),
+    ]
+}
+
+/// Takes up what was declared before, and makes captures so from now on. Packets from and to `http` are
+/// flowtap's own, which no capture takes in.
+///
+/// # Errors
+/// The store's, and the system's, if it gives no threads.
+pub(super) fn start(
+    captures: &Captures,
+    graph: &Arc<Graph>,
+    table: &Arc<FlowTable>,
+    store: &SqliteStore,
+    defaults: PointOptions,
+    http: SocketAddr,
+) -> Result<RunningCaptures> {
+    let table = Arc::clone(table);
+    Ok(captures.start(CaptureServices {
+        graph: Arc::clone(graph),
+        collectors: collectors(graph),
+        points: Arc::new(move |options, ledger| table.points(options, ledger)),
+        store: Arc::new(store.resources()),
+        // One that listens everywhere has no address of its own.
+        exclude: Some(http)
+            .filter(|http| !http.ip().is_unspecified())
+            .into_iter()
+            .collect(),
+        defaults,
+        limits: CaptureLimits::default(),
+    })?)
+}
+
+/// Takes nothing in any more, and lets every source hand on what it had.
+///
+/// # Errors
+/// Names those that were late.
+pub(super) async fn stop(running: RunningCaptures, patience: Duration) -> Result<()> {
+    let late = spawn_blocking(move || running.stop(patience)).await?;
+    ensure!(late.is_empty(), "late: {}", late.join(", "));
+    Ok(())
+}
