@@ -168,3 +168,59 @@ fn instructions(program: &BpfProgram) -> Vec<Instruction> {
     let own = unsafe { std::slice::from_raw_parts(foreign.as_ptr().cast::<Instruction>(), foreign.len()) };
     own.to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(filter: &str, exclude: &[&str], snaplen: u32) -> Result<Option<KernelFilter>, String> {
+        let exclude: Vec<SocketAddr> = exclude.iter().map(|text| text.parse().unwrap()).collect();
+        KernelFilter::compile(Some(filter), &exclude, LinkType::ETHERNET, snaplen)
+    }
+
+    #[test]
+    fn nothing_to_refuse_and_nothing_to_cut_is_no_filter() {
+        assert_eq!(compile(" ", &[], 0), Ok(None));
+        let cut = compile("", &[], 96).unwrap().unwrap();
+        assert_eq!(cut.0, [Instruction::returning(96)]);
+    }
+
+    #[test]
+    fn own_traffic_comes_first_and_no_word_dangles() {
+        let both = expression(
+            Some("vlan 7 or tcp"),
+            &["10.0.0.1:8082".parse().unwrap(), "[::1]:53".parse().unwrap()],
+            LinkType::ETHERNET,
+        );
+        assert_eq!(
+            both.unwrap().unwrap(),
+            "not (host 10.0.0.1 and port 8082) and not (host ::1 and port 53) and (vlan 7 or tcp)"
+        );
+        let alone = expression(None, &["10.0.0.1:8082".parse().unwrap()], LinkType::ETHERNET);
+        assert_eq!(alone.unwrap().unwrap(), "not (host 10.0.0.1 and port 8082)");
+        assert!(
+            compile("", &["10.0.0.1:8082", "10.0.0.2:8082"], 0)
+                .unwrap()
+                .is_some()
+        );
+        assert!(compile("tcp) or (udp", &["10.0.0.1:8082"], 0).is_err());
+    }
+
+    #[test]
+    fn returns_say_how_much_passes() {
+        for (snaplen, passing) in [(0, WHOLE), (64, 64), (9_000, 9_000)] {
+            let filter = compile("tcp or arp", &[], snaplen).unwrap().unwrap();
+            let returns = filter.0.iter().filter(|instruction| is_return(instruction));
+            let mut returns: Vec<_> = returns.map(|instruction| instruction.k).collect();
+            returns.sort_unstable();
+            assert_eq!(returns, [0, passing]);
+        }
+    }
+
+    #[test]
+    fn loops_are_not_for_the_kernel() {
+        assert!(compile("tcp", &[], 0).unwrap().unwrap().for_socket().is_some());
+        let walks = compile("ip6 protochain 6", &[], 0).unwrap().unwrap();
+        assert!(walks.for_socket().is_none());
+    }
+}

@@ -184,3 +184,162 @@ fn beside(offset: u32, frame: &Frame<'_>) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flowtap_flow::packet::{FilterCompiler as _, LinkType};
+    use proptest::prelude::*;
+
+    use super::super::{KernelFilter, LibpcapCompiler};
+    use super::*;
+    use crate::packet_socket::Tag;
+
+    fn plain(data: &[u8], len: u32) -> Frame<'_> {
+        Frame {
+            timestamp: None,
+            len,
+            tag: None,
+            direction: libc::PACKET_HOST,
+            protocol: 0x0800,
+            data,
+        }
+    }
+
+    /// Packets that filters find something in: Ethernet with a type, an address and a port of those that
+    /// the expressions name.
+    fn packets() -> impl Strategy<Value = Vec<u8>> {
+        let kinds = prop_oneof![
+            Just(0x0800u16),
+            Just(0x86dd),
+            Just(0x8100),
+            Just(0x0806),
+            any::<u16>()
+        ];
+        let protocols = prop_oneof![Just(6u8), Just(17), Just(1), Just(58), any::<u8>()];
+        let ports = prop_oneof![Just(53u16), Just(80), Just(443), any::<u16>()];
+        let rest = proptest::collection::vec(any::<u8>(), 0..90);
+        (kinds, protocols, ports, rest, any::<bool>()).prop_map(|(kind, protocol, port, rest, known)| {
+            let mut packet = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+            packet.extend(kind.to_be_bytes());
+            packet.extend(rest);
+            let mut put = |at: usize, bytes: &[u8]| {
+                if let Some(place) = packet.get_mut(at..at + bytes.len()) {
+                    place.copy_from_slice(bytes);
+                }
+            };
+            if known {
+                put(14, &[0x45, 0]);
+                put(20, &[0, 0]);
+                put(23, &[protocol]);
+                put(26, &[10, 0, 0, 1]);
+                put(36, &port.to_be_bytes());
+            }
+            packet
+        })
+    }
+
+    /// Those that `tcpdump -d` accepts, of the list that the compiler is tested with.
+    fn programs() -> Vec<(&'static str, KernelFilter)> {
+        let expressions = include_str!("expressions.txt").split('\n');
+        // What stands beside the packet is not known to libpcap's own interpreter.
+        let expressions = expressions.filter(|text| !text.contains("vlan") && !text.contains("bound"));
+        expressions
+            .filter_map(|text| {
+                let filter = KernelFilter::compile(Some(text), &[], LinkType::ETHERNET, 0);
+                Some((text, filter.ok()??))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn it_decides_as_libpcap_does() {
+        let programs = programs();
+        assert!(programs.len() > 80, "{} programs", programs.len());
+        let filters: Vec<_> = programs
+            .iter()
+            .map(|(text, own)| {
+                (
+                    text,
+                    own,
+                    LibpcapCompiler.compile(text, LinkType::ETHERNET).unwrap(),
+                )
+            })
+            .collect();
+        let passed = std::cell::Cell::new(0);
+        proptest!(|(packet in packets(), more in 0u32..2_000)| {
+            let len = u32::try_from(packet.len()).unwrap() + more;
+            for (text, own, theirs) in &filters {
+                let passes = own.run(&plain(&packet, len)) != 0;
+                passed.set(passed.get() + u32::from(passes));
+                prop_assert_eq!(passes, theirs.matches(&packet, len), "{}", text);
+            }
+        });
+        assert!(passed.get() > 1_000, "{} packets passed", passed.get());
+    }
+
+    #[test]
+    fn tags_and_directions_stand_beside_the_packet() {
+        // ld vlan_present; jeq #1; ld vlan_tci; and #0xfff; jeq #100; ld type; jeq #0; ret #7; ret #0.
+        let load = |k| Instruction {
+            code: 0x20,
+            jt: 0,
+            jf: 0,
+            k,
+        };
+        let jump = |k, jf| Instruction {
+            code: 0x15,
+            jt: 0,
+            jf,
+            k,
+        };
+        let program = [
+            load(VLAN_TAG_PRESENT),
+            jump(1, 6),
+            load(VLAN_TAG),
+            Instruction {
+                code: 0x54,
+                jt: 0,
+                jf: 0,
+                k: 0xfff,
+            },
+            jump(100, 3),
+            load(PACKET_TYPE),
+            jump(0, 1),
+            Instruction {
+                code: 6,
+                jt: 0,
+                jf: 0,
+                k: 7,
+            },
+            Instruction {
+                code: 6,
+                jt: 0,
+                jf: 0,
+                k: 0,
+            },
+        ];
+        let mut frame = plain(&[0; 60], 60);
+        assert_eq!(run(&program, &frame), 0);
+        frame.tag = Some(Tag {
+            tpid: 0x8100,
+            tci: 0x2064,
+        });
+        assert_eq!(run(&program, &frame), 7);
+        frame.direction = libc::PACKET_OUTGOING;
+        assert_eq!(run(&program, &frame), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_program_is_fatal(
+            codes in proptest::collection::vec((any::<u16>(), any::<u8>(), any::<u8>(), any::<u32>()), 0..20),
+            packet in packets(),
+        ) {
+            let program: Vec<_> = codes
+                .into_iter()
+                .map(|(code, jt, jf, k)| Instruction { code: code & 0xff, jt, jf, k })
+                .collect();
+            let _verdict = run(&program, &plain(&packet, 60));
+        }
+    }
+}

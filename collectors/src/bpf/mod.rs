@@ -124,42 +124,8 @@ mod tests {
 
     #[test]
     fn accepts_what_tcpdump_accepts() {
-        let expressions = [
-            "",
-            "tcp",
-            "udp port 53",
-            "host 10.0.0.1 and not port 22",
-            "net 10.0.0.0/8",
-            "src net 192.168 and dst portrange 1-1024",
-            "vlan 100 and ip",
-            "vlan and vlan and tcp",
-            "ether host 02:00:00:00:00:01",
-            "ether proto 0x88cc",
-            "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
-            "ip[8] < 5",
-            "ip6 proto 58",
-            "icmp6",
-            "arp or rarp",
-            "greater 200",
-            "less 64 || len = 1500",
-            "mpls 100",
-            "sctp",
-            "ip proto \\tcp",
-            "not (tcp or udp)",
-            "geneve 7 and ip",
-            "frob",
-            "tcp and",
-            "port 99999",
-            "host 10.0.0.256",
-            "net 10.0.0.1/8",
-            "ip[",
-            "(tcp",
-            "tcp port",
-            "vlan 5000",
-            "ether host 1:2:3",
-            "portrange 5-",
-            "tcp == udp",
-        ];
+        // One a line, the empty one first.
+        let expressions = include_str!("expressions.txt").split('\n');
         let (mut accepted, mut refused) = (0, 0);
         for expression in expressions {
             let tcpdump = Command::new("tcpdump")
@@ -179,7 +145,7 @@ mod tests {
             }
         }
         assert!(
-            accepted > 15 && refused > 8,
+            accepted > 90 && refused > 50,
             "{accepted} accepted, {refused} refused"
         );
     }
