@@ -8,7 +8,7 @@ declare -A GROUPS_OF=(
     [build]="gcc libc6-dev libpcap-dev"
     [lint]="shellcheck"
     [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl"
-    [test]="prometheus sqlite3 wireshark-common"
+    [test]="prometheus python3-venv sqlite3 wireshark-common"
     [bench]="nfdump nfdump-sflow softflowd tshark"
 )
 

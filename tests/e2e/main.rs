@@ -10,5 +10,6 @@ mod readme;
 mod replay;
 mod sampling;
 mod sflow;
+mod skydive_client;
 mod survival;
 mod topology;
