@@ -2,6 +2,7 @@
 
 mod support;
 
+mod capture;
 mod command_line;
 mod lab;
 mod life;

@@ -1,0 +1,249 @@
+//! Captures: of interfaces that are there, and of machines that are not yet.
+
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::support::{Server, eventually, need, pipe};
+
+/// What `flowtap client capture create ARGUMENTS` made.
+fn create(server: &Server, arguments: &[&str]) -> String {
+    let arguments = [&["client", "capture", "create"], arguments].concat();
+    let capture: Value = serde_json::from_str(&server.text(&arguments)).expect("JSON");
+    capture["UUID"].as_str().expect("an id").to_owned()
+}
+
+fn capture(server: &Server, id: &str) -> Value {
+    serde_json::from_str(&server.text(&["client", "capture", "get", id])).expect("JSON")
+}
+
+/// The lines that tcpdump prints of a query's packets.
+fn packets(server: &Server, gremlin: &str) -> Vec<String> {
+    let output = server.ask(&["client", "query", gremlin, "--format", "pcap"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = pipe("tcpdump", &["-qtns0", "-r", "-"], &output.stdout);
+    text.lines().map(str::to_owned).collect()
+}
+
+/// received = kept + filtered + dropped.
+fn balanced(ledger: &Value) -> bool {
+    let number = |name: &str| ledger[name].as_u64().expect("a count");
+    let dropped: u64 = ledger["Dropped"]
+        .as_object()
+        .expect("reasons")
+        .values()
+        .filter_map(Value::as_u64)
+        .sum();
+    number("Received") == number("Kept") + number("Filtered") + dropped
+}
+
+fn lab(what: &str) -> (Lab, tempfile::TempDir) {
+    need("tcpdump", "tcpdump");
+    (Lab::up(what), tempfile::tempdir().expect("a directory"))
+}
+
+#[test]
+fn pings_of_an_interface_come_out_as_flows_and_packets() {
+    let (lab, data) = lab("p");
+    let server = lab.server(data.path());
+    for (kind, filter) in [("afpacket", "icmp"), ("pcap", "icmp[icmptype] == icmp-echo")] {
+        let id = create(
+            &server,
+            &[
+                "--gremlin",
+                "G.V().Has('Type', 'host').Out('Name', 'tapvm1')",
+                "--type",
+                kind,
+                "--bpf",
+                filter,
+                "--rawpacket-limit",
+                "5",
+                "--wait",
+                "--timeout=60s",
+            ],
+        );
+        lab.inside(&lab.namespace("vm1"), &["ping", "-c20", "-i0.02", "10.77.1.12"]);
+        let flows = format!("G.Flows().Has('CaptureID', '{id}', 'Application', 'ICMPv4')");
+        // Requests alone pass the second filter.
+        let back = if kind == "afpacket" { 20 } else { 0 };
+        let flow = eventually("the ping's flow", || {
+            let flows = server.query(&flows);
+            let flow = flows.as_array()?.first()?.clone();
+            (flow["Metric"]["ABPackets"] == 20 && flow["Metric"]["BAPackets"] == back).then_some(flow)
+        });
+        assert_eq!(flow["RawPacketsCaptured"], 5);
+        // The window ends a second ago.
+        let recent = format!(
+            "G.At('-1s', 1000).Flows().Has('CaptureID', '{id}', 'Application', 'ICMPv4').RawPackets()"
+        );
+        let lines = eventually("packets a second old", || {
+            let lines = packets(&server, &recent);
+            (lines.len() == 5).then_some(lines)
+        });
+        assert!(
+            lines[0].starts_with("IP 10.77.1.11 > 10.77.1.12: ICMP echo request,"),
+            "{lines:?}"
+        );
+        let other = if kind == "afpacket" {
+            "IP 10.77.1.12 > 10.77.1.11: ICMP echo reply,"
+        } else {
+            "IP 10.77.1.11 > 10.77.1.12: ICMP echo request,"
+        };
+        assert!(lines[1].starts_with(other), "{lines:?}");
+        let node = server.query(&format!("{flows}.CaptureNode()"));
+        assert_eq!(node[0]["Metadata"]["Name"], "tapvm1", "{node}");
+
+        // Deleted, it takes nothing more in; its flows stay.
+        server.text(&["client", "capture", "delete", &id]);
+        eventually("the node to forget it", || {
+            let there = server.count(&format!("G.V().Has('Captures.ID', '{id}').Count()"));
+            (there == 0).then_some(())
+        });
+        assert_eq!(server.count(&format!("{flows}.Count()")), 1);
+    }
+}
+
+#[test]
+fn a_machine_that_boots_is_captured_from_its_first_packet() {
+    let (lab, data) = lab("b");
+    lab.script("dhcp.sh", &[]);
+    let server = lab.server(data.path());
+    let id = create(
+        &server,
+        &[
+            "--gremlin",
+            "G.V().Has('ExtID.vm-id', Regex('.*')).Has('Name', Regex('tapvm[34]'))",
+        ],
+    );
+    let waiting = eventually("a reason to wait", || {
+        let capture = capture(&server, &id);
+        (capture["State"] == "waiting" && capture["Reason"].as_str()?.contains("none of")).then_some(capture)
+    });
+    assert_eq!(waiting["Count"], 0);
+
+    for (vm, order) in [("vm3", "link"), ("vm4", "row")] {
+        lab.script("boot-vm.sh", &[vm, "dhcp", order]);
+        let node = eventually("a lease, seen", || {
+            let capture = capture(&server, &id);
+            let node = capture["Nodes"]
+                .as_array()?
+                .iter()
+                .find(|node| node["Name"] == format!("tap{vm}"))?
+                .clone();
+            let seen = server.count(&format!(
+                "G.V().Has('Type', 'host').Out('Name', 'tap{vm}').Flows().Has('Application', 'DHCPv4').Count()"
+            ));
+            (node["State"] == "active" && seen >= 2).then_some(node)
+        });
+        assert_eq!(node["FirstPackets"], "complete", "{node}");
+        let lines = packets(
+            &server,
+            &format!("G.V().Has('Type', 'host').Out('Name', 'tap{vm}').Flows().RawPackets()"),
+        );
+        let discover = "IP 0.0.0.0.68 > 255.255.255.255.67:";
+        assert!(lines.iter().any(|line| line.starts_with(discover)), "{lines:?}");
+        // The kernel of the machine asks for neighbours before anybody asks for an address.
+        assert!(lines[0].starts_with("IP6 "), "{lines:?}");
+    }
+
+    // What the machine does next: metadata over HTTP, from an address that DHCP told the way to.
+    let vm3 = lab.namespace("vm3");
+    lab.ip(&vm3, &["route", "add", "169.254.169.254", "via", "10.77.0.1"]);
+    lab.inside(&vm3, &["ping", "-c2", "-i0.1", "10.77.0.1"]);
+    lab.inside(
+        &vm3,
+        &["busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"],
+    );
+    for (filter, packets_there) in [
+        ("Has('Application', 'ICMPv4')", 2),
+        ("Has('Network', '169.254.169.254', 'Transport', 80)", 3),
+    ] {
+        eventually(filter, || {
+            let flows = server.query(&format!(
+                "G.V().Has('Type', 'host').Out('Name', 'tapvm3').Flows().{filter}"
+            ));
+            let flow = flows.as_array()?.first()?.clone();
+            (flow["Metric"]["ABPackets"].as_u64()? >= packets_there).then_some(())
+        });
+    }
+    let capture = capture(&server, &id);
+    assert_eq!(
+        (&capture["State"], &capture["Count"]),
+        (&"active".into(), &2.into())
+    );
+    assert!(balanced(&capture["Ledger"]), "{}", capture["Ledger"]);
+    let events: Vec<&str> = capture["Events"]
+        .as_array()
+        .expect("a log")
+        .iter()
+        .filter_map(|event| event["Event"].as_str())
+        .collect();
+    for event in ["created", "matched", "capturing", "first_packet"] {
+        assert!(events.contains(&event), "{events:?}");
+    }
+    let text = server.text(&[
+        "capture",
+        "explain",
+        "G.V().HasKey('ExtID.vm-id').Has('Name', 'tapvm9')",
+    ]);
+    let explained: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(explained["Matched"], 0);
+}
+
+#[test]
+fn no_boot_is_missed() {
+    let (lab, data) = lab("n");
+    let server = lab.server(data.path());
+    create(
+        &server,
+        &[
+            "--gremlin",
+            "G.V().HasKey('ExtID.vm-id').Has('Name', Regex('tapb.*'))",
+        ],
+    );
+    let mut machines = std::collections::HashSet::new();
+    for boot in 1..=25 {
+        let vm = format!("b{boot}");
+        lab.script("boot-vm.sh", &[&vm, &format!("10.77.2.{boot}")]);
+        let links = lab.ip(&lab.namespace(&vm), &["-j", "link", "show", "eth0"]);
+        let links: Value = serde_json::from_str(&links).expect("JSON");
+        machines.insert(links[0]["address"].as_str().expect("an address").to_owned());
+        lab.script("kill-vm.sh", &[&vm]);
+    }
+    assert_eq!(machines.len(), 25);
+    // The first frame of each is its kernel's, from an address that no other has.
+    eventually("what every machine said first", || {
+        let flows = server.query("G.Flows().Has('LayersPath', Regex('Ethernet/IPv6.*'))");
+        for flow in flows.as_array()? {
+            machines.remove(flow["Link"]["A"].as_str().unwrap_or_default());
+        }
+        machines.is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_capture_outlives_a_restart_and_ends_with_its_time() {
+    let (lab, data) = lab("o");
+    let server = lab.server(data.path());
+    let by_name = |name: &str| format!("G.V().Has('Type', 'host').Out('Name', '{name}')");
+    let kept = create(
+        &server,
+        &["--gremlin", &by_name("tapvm1"), "--name", "one", "--wait"],
+    );
+    let brief = create(&server, &["--gremlin", &by_name("tapvm2"), "--ttl", "1500"]);
+    let again = server.ask(&["capture", "create", "--gremlin", &by_name("tapvm1")]);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert!(error.contains("duplicated resource"), "{error}");
+    eventually("the end of its time", || {
+        let output = server.ask(&["capture", "get", &brief]);
+        (output.status.code() == Some(3)).then_some(())
+    });
+    assert!(server.terminate().0.success());
+
+    let server = lab.server(data.path());
+    eventually("the capture to go on", || {
+        let capture = capture(&server, &kept);
+        (capture["State"] == "active" && capture["Name"] == "one").then_some(())
+    });
+    let wrong = server.ask(&["capture", "create", "--gremlin", "G.V()", "--bpf", "icmp and ("]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("Not a valid BPF expression"));
+}
