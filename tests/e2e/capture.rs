@@ -201,7 +201,7 @@ fn no_boot_is_missed() {
         ],
     );
     let mut machines = std::collections::HashSet::new();
-    for boot in 1..=25 {
+    for boot in 1..=100 {
         let vm = format!("b{boot}");
         lab.script("boot-vm.sh", &[&vm, &format!("10.77.2.{boot}")]);
         let links = lab.ip(&lab.namespace(&vm), &["-j", "link", "show", "eth0"]);
@@ -209,7 +209,7 @@ fn no_boot_is_missed() {
         machines.insert(links[0]["address"].as_str().expect("an address").to_owned());
         lab.script("kill-vm.sh", &[&vm]);
     }
-    assert_eq!(machines.len(), 25);
+    assert_eq!(machines.len(), 100);
     // The first frame of each is its kernel's, from an address that no other has.
     eventually("what every machine said first", || {
         let flows = server.query("G.Flows().Has('LayersPath', Regex('Ethernet/IPv6.*'))");
@@ -218,6 +218,37 @@ fn no_boot_is_missed() {
         }
         machines.is_empty().then_some(())
     });
+}
+
+#[test]
+fn the_first_frame_of_a_machine_that_does_not_wait_is_there() {
+    let (lab, data) = lab("h");
+    need("python3", "python3");
+    let server = lab.server(data.path());
+    let id = create(
+        &server,
+        &["--gremlin", "G.V().Has('Name', Regex('taph.*')).HasKey('VM.ID')"],
+    );
+    for boot in 1..=20 {
+        let vm = format!("h{boot}");
+        lab.script("hostile.sh", &[&vm]);
+        let flow = format!(
+            "G.V().Has('Type', 'host').Out('Name', 'tap{vm}').Flows()\
+             .Has('CaptureID', '{id}', 'Link.A', '02:00:00:00:ab:01')"
+        );
+        let first = eventually("the machine's frames", || {
+            let output = server.ask(&["query", &format!("{flow}.RawPackets()"), "--format", "pcap"]);
+            // Headers of the file and of the first packet, and Ethernet's.
+            output
+                .stdout
+                .get(24 + 16 + 14..24 + 16 + 14 + 12)
+                .map(<[u8]>::to_vec)
+        });
+        assert_eq!(String::from_utf8_lossy(&first), "frame 000000", "{vm}");
+        lab.script("kill-vm.sh", &[&vm]);
+    }
+    let capture = capture(&server, &id);
+    assert!(balanced(&capture["Ledger"]), "{}", capture["Ledger"]);
 }
 
 #[test]
