@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use flowtap_capture::CaptureError;
 use flowtap_flow::query::ReadError;
 use flowtap_gremlin::{ErrorKind, QueryError};
+use flowtap_storage::StoreError;
+use flowtap_topology::TopologyError;
 
 use crate::declared::DeclaredError;
 use crate::wire::Problem;
@@ -159,7 +161,11 @@ impl From<DeclaredError> for Failure {
     fn from(error: DeclaredError) -> Self {
         let (code, hint) = match &error {
             DeclaredError::NotFound { .. } => (Code::NotFound, "list them to see which there are"),
-            DeclaredError::Duplicate { .. } => (Code::Conflict, "choose another ID"),
+            DeclaredError::Duplicate { .. }
+            | DeclaredError::Topology(TopologyError::NodeExists(_) | TopologyError::EdgeExists(_)) => {
+                (Code::Conflict, "choose another ID")
+            }
+            DeclaredError::Store(StoreError::TooManyResources { .. }) => (Code::Refused, "delete some"),
             DeclaredError::Patch(_) | DeclaredError::Patched(_) => (Code::BadPatch, "see RFC 6902"),
             DeclaredError::Store(_) | DeclaredError::Unwritable(_) => {
                 (Code::StoreFailed, "see the log and /readyz")

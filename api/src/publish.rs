@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::map::Entry;
 
-use crate::declared::{Declared, DeclaredError, Kind, check_edge, check_ends, check_node, keep_identity};
+use crate::declared::{
+    Declared, DeclaredError, Kind, check_edge, check_ends, check_growth, check_node, keep_identity, size,
+};
 use crate::wire::{EdgeDocument, NodeDocument, TopologyDocument};
 
 /// A message about the graph.
@@ -151,15 +153,14 @@ impl Publisher {
                 })?;
                 return Ok(None);
             };
-            let watched = self.declared.is_watched(&before.origin);
-            edit.update_node(&id, |metadata| {
-                if watched {
-                    metadata.extend(node.metadata);
-                    keep_identity(metadata, &before.metadata);
-                } else {
-                    *metadata = node.metadata;
-                }
-            })?;
+            let mut metadata = node.metadata;
+            if self.declared.is_watched(&before.origin) {
+                let said = std::mem::replace(&mut metadata, before.metadata.clone());
+                metadata.extend(said);
+                keep_identity(&mut metadata, &before.metadata);
+                check_growth(size(&before.metadata), &metadata)?;
+            }
+            edit.update_node(&id, |old| *old = metadata)?;
             Ok(edit.snapshot().node(&id).map(|after| (before, Arc::clone(after))))
         })?;
         self.note(changed)
@@ -178,10 +179,11 @@ impl Publisher {
         let changed = self.declared.graph().edit(|edit| {
             let before = edit.snapshot().node(&id).map(Arc::clone);
             let before = before.ok_or_else(|| DeclaredError::not_found(Kind::Node, id.as_str()))?;
-            edit.update_node(&id, |metadata| {
-                entries.apply(metadata);
-                keep_identity(metadata, &before.metadata);
-            })?;
+            let mut metadata = before.metadata.clone();
+            entries.apply(&mut metadata);
+            keep_identity(&mut metadata, &before.metadata);
+            check_growth(size(&before.metadata), &metadata)?;
+            edit.update_node(&id, |old| *old = metadata)?;
             let after = edit.snapshot().node(&id).map(Arc::clone);
             Ok::<_, DeclaredError>(after.map(|after| (before, after)))
         })?;
@@ -230,7 +232,10 @@ impl Publisher {
             if self.declared.is_watched(&before.origin) {
                 return Err(DeclaredError::WatchedEdge(id.clone()));
             }
-            edit.update_edge(&id, |metadata| entries.apply(metadata))?;
+            let mut metadata = before.metadata.clone();
+            entries.apply(&mut metadata);
+            check_edge(&metadata)?;
+            edit.update_edge(&id, |old| *old = metadata)?;
             Ok::<_, DeclaredError>(())
         })?;
         self.declared.edge_changed(&id)

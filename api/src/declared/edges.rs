@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtap_topology::{Edge, EdgeId, NewEdge, NodeId, Snapshot};
+use flowtap_topology::{Edge, EdgeId, Edit, NewEdge, NodeId, Snapshot};
 use json_patch::Patch;
 
 use super::elements::{check_edge, origin, patched};
@@ -53,18 +53,26 @@ impl Declared {
     pub(crate) fn patch_edge(&self, id: &str, patch: &Patch) -> Result<Option<Arc<Edge>>, DeclaredError> {
         let id = EdgeId::from(id);
         let mut state = self.state();
-        let changed = self.graph.edit(|edit| {
-            let edge = edit.snapshot().edge(&id).map(Arc::clone);
-            let edge = edge.ok_or_else(|| DeclaredError::not_found(Kind::Edge, id.as_str()))?;
-            let metadata = patched(&*edge, patch)?.metadata;
+        loop {
+            let before = self.graph.snapshot().edge(&id).cloned();
+            let before = before.ok_or_else(|| DeclaredError::not_found(Kind::Edge, id.as_str()))?;
+            let metadata = patched(&*before, |edge: Edge| edge.metadata, patch)?;
             check_edge(&metadata)?;
-            Ok::<_, DeclaredError>(edit.update_edge(&id, |old| *old = metadata)?)
-        })?;
-        if !changed {
-            return Ok(None);
+            let after = self.graph.edit(|edit| {
+                let edge = |edit: &Edit<'_>| edit.snapshot().edge(&id).map(Arc::clone);
+                if edge(edit).is_none_or(|edge| !Arc::ptr_eq(&edge, &before)) {
+                    return Ok(None);
+                }
+                edit.update_edge(&id, |old| *old = metadata)?;
+                Ok::<_, DeclaredError>(edge(edit))
+            })?;
+            let Some(after) = after else { continue };
+            if Arc::ptr_eq(&before, &after) {
+                return Ok(None);
+            }
+            self.keep_edge(&mut state, &id)?;
+            return Ok(Some(after));
         }
-        self.keep_edge(&mut state, &id)?;
-        Ok(self.graph.snapshot().edge(&id).cloned())
     }
 
     /// Deletes an edge: a declared one, or a publisher's.

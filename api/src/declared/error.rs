@@ -66,6 +66,16 @@ pub enum DeclaredError {
         /// Which entries.
         needed: String,
     },
+    /// It says too much.
+    #[error(
+        "the metadata takes some {bytes} bytes, more than the {max} that a node, an edge or a rule may have"
+    )]
+    TooLarge {
+        /// How much it would take.
+        bytes: usize,
+        /// How much it may take.
+        max: usize,
+    },
     /// An end of an edge is not there. The words are Skydive's.
     #[error("{end} node not found: no node has the id '{id}'")]
     NoEnd {

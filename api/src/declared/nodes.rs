@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowtap_topology::{Edit, NewNode, Node, NodeId};
 use json_patch::Patch;
 
-use super::elements::{carry_over, check_node, keep_identity, origin, patched};
+use super::elements::{carry_over, check_growth, check_node, keep_identity, origin, patched, size};
 use super::{Declared, DeclaredError, Kind, State};
 use crate::wire::NodeDocument;
 
@@ -44,17 +44,26 @@ impl Declared {
     pub(crate) fn patch_node(&self, id: &str, patch: &Patch) -> Result<Option<Arc<Node>>, DeclaredError> {
         let id = NodeId::from(id);
         let mut state = self.state();
-        // Under the graph's lock: what a watcher writes meanwhile is not lost.
-        let (before, after) = self.graph.edit(|edit| {
-            let node = |edit: &Edit<'_>| edit.snapshot().node(&id).map(Arc::clone);
-            let not_found = || DeclaredError::not_found(Kind::Node, id.as_str());
-            let before = node(edit).ok_or_else(not_found)?;
-            let mut metadata = patched(&*before, patch)?.metadata;
+        let (before, after) = loop {
+            let before = self.graph.node(&id);
+            let before = before.ok_or_else(|| DeclaredError::not_found(Kind::Node, id.as_str()))?;
+            let mut metadata = patched(&*before, |node: Node| node.metadata, patch)?;
             keep_identity(&mut metadata, &before.metadata);
-            edit.update_node(&id, |old| *old = metadata)?;
-            let after = node(edit).ok_or_else(not_found)?;
-            Ok::<_, DeclaredError>((before, after))
-        })?;
+            check_growth(size(&before.metadata), &metadata)?;
+            // Worked out without the graph's lock. What a watcher has written meanwhile is not lost: it is
+            // worked out again.
+            let after = self.graph.edit(|edit| {
+                let node = |edit: &Edit<'_>| edit.snapshot().node(&id).map(Arc::clone);
+                if node(edit).is_none_or(|node| !Arc::ptr_eq(&node, &before)) {
+                    return Ok(None);
+                }
+                edit.update_node(&id, |old| *old = metadata)?;
+                Ok::<_, DeclaredError>(node(edit))
+            })?;
+            if let Some(after) = after {
+                break (before, after);
+            }
+        };
         if Arc::ptr_eq(&before, &after) {
             return Ok(None);
         }

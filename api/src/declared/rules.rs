@@ -6,6 +6,7 @@ use std::time::Duration;
 use flowtap_topology::rules::{EdgeRule, NodeRule};
 use uuid::Uuid;
 
+use super::elements::check_size;
 use super::{Declared, DeclaredError, Kind, State};
 
 impl Declared {
@@ -15,6 +16,7 @@ impl Declared {
         mut rule: NodeRule,
         ttl: Option<Duration>,
     ) -> Result<NodeRule, DeclaredError> {
+        check_size(&rule.metadata)?;
         rule.uuid = Uuid::new_v4().to_string();
         let mut state = self.state();
         self.rules.put_node_rule(rule.clone())?;
@@ -34,6 +36,7 @@ impl Declared {
         mut rule: EdgeRule,
         ttl: Option<Duration>,
     ) -> Result<EdgeRule, DeclaredError> {
+        check_size(&rule.metadata)?;
         rule.uuid = Uuid::new_v4().to_string();
         let mut state = self.state();
         self.rules.put_edge_rule(rule.clone())?;

@@ -34,7 +34,8 @@ impl Handshake {
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|error| bad(error.body_text()))?;
         let all = |name: &str| -> Vec<String> {
             let header = headers.get_all(name).into_iter();
-            let header = header.filter_map(|value| value.to_str().ok()).map(str::to_owned);
+            // A filter may name things in any language.
+            let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             let parameter = parameters.iter().filter(|(key, _)| key == name);
             let given = header.chain(parameter.map(|(_, value)| value.clone()));
             given.filter(|value| !value.is_empty()).collect()

@@ -234,6 +234,36 @@ async fn wrong_patches_change_nothing() {
 }
 
 #[tokio::test]
+async fn nobody_says_too_much() {
+    let (router, graph, eth0) = setup();
+    let long = "x".repeat(70_000);
+    let node = json!({"ID": "n", "Metadata": {"Name": "a", "Type": "x", "Long": long}});
+    let answer = ask(&router, Method::POST, "/api/node", &node).await;
+    let (status, text) = refusal(&answer);
+    assert_eq!(status, 400);
+    assert!(text.starts_with("the metadata takes some 700"), "{text}");
+    // Each copy doubles it: all of them would fill any memory.
+    let copies: Vec<Value> = (0..60)
+        .map(|number| json!({"op": "copy", "from": "/Metadata", "path": format!("/Metadata/{number}")}))
+        .collect();
+    for patch in [
+        json!(copies),
+        json!([{"op": "add", "path": "/Metadata/Long", "value": long}]),
+    ] {
+        let answer = ask(&router, Method::PATCH, &format!("/api/node/{eth0}"), &patch).await;
+        let (status, text) = refusal(&answer);
+        assert!(
+            status == 400 && text.starts_with("the metadata takes some "),
+            "{text}"
+        );
+    }
+    let rule = json!({"Action": "update", "Query": "G.V()", "Metadata": {"Long": long}});
+    let answer = ask(&router, Method::POST, "/api/noderule", &rule).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(graph.node(&eth0.as_str().into()).unwrap().revision, 1);
+}
+
+#[tokio::test]
 async fn what_is_watched_takes_more_but_does_not_go() {
     let (router, graph, eth0) = setup();
     let path = format!("/api/node/{eth0}");
