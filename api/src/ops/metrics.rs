@@ -12,6 +12,7 @@ use flowtap_flow::table::TableStats;
 use super::exposition::{self, Exposition, Kind};
 use super::{process, topology_metrics};
 use crate::server::App;
+use crate::services::Services;
 use crate::wire::{SflowStatus, StoreStatus};
 
 /// Metrics in the Prometheus text format.
@@ -32,6 +33,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ([(HeaderName, &'sta
     out.family("flowtap_build_info", Kind::Gauge, "What runs here.")
         .sample(&labels, 1);
     add_captures(&mut out, &services.captures.counters(), &identity.host);
+    add_capture_starts(&mut out, services);
     add_table(&mut out, &services.observe.table());
     add_store(&mut out, &services.observe.store());
     if let Some(sflow) = services.observe.sflow() {
@@ -50,6 +52,47 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ([(HeaderName, &'sta
     ([(header::CONTENT_TYPE, exposition::MEDIA_TYPE)], out.into_text())
 }
 
+/// How soon captures capture, and how new interfaces are looked after until one does.
+fn add_capture_starts(out: &mut Exposition, services: &Services) {
+    let delays = services.captures.start_delays();
+    let help = "Time from an interface's appearance, or its match where that came long after, until the kernel \
+                queued its packets.";
+    out.family("flowtap_capture_start_delay_seconds", Kind::Histogram, help)
+        .histogram(
+            &[],
+            &flowtap_storage::Histogram::BOUNDS,
+            &delays.counts,
+            delays.sum_seconds,
+        );
+    let early = services.captures.early_stats();
+    out.single(
+        "flowtap_capture_early_sockets",
+        Kind::Gauge,
+        "New interfaces whose first packets are held now.",
+        early.held,
+    );
+    let counters = [
+        (
+            "flowtap_capture_early_sockets_opened_total",
+            "New interfaces whose first packets were held.",
+            early.opened,
+        ),
+        (
+            "flowtap_capture_early_sockets_failed_total",
+            "New interfaces whose first packets could not be held.",
+            early.failed,
+        ),
+        (
+            "flowtap_capture_early_sockets_given_up_total",
+            "New interfaces whose first packets were given up for those of newer ones.",
+            early.given_up,
+        ),
+    ];
+    for (name, help, value) in counters {
+        out.single(name, Kind::Counter, help, value);
+    }
+}
+
 /// A ledger's columns, one family each: received = kept + filtered + the sum of dropped.
 fn add_captures(out: &mut Exposition, captures: &[Counters], host: &str) {
     let mut family = out.family(
@@ -58,10 +101,9 @@ fn add_captures(out: &mut Exposition, captures: &[Counters], host: &str) {
         "Interfaces of a capture by their state.",
     );
     for capture in captures {
-        family.sample(
-            &[("capture", &capture.uuid), ("state", capture.state.as_str())],
-            1,
-        );
+        for (state, count) in &capture.interfaces {
+            family.sample(&[("capture", &capture.uuid), ("state", state)], count);
+        }
     }
     type Column = fn(&Counters) -> u64;
     let columns: [(&str, &str, Column); 6] = [
