@@ -93,7 +93,15 @@ class Rest(unittest.TestCase):
         captures = self.client.capture_list()
         self.assertIn("sflow", [capture.capture_type for capture in captures])
         self.assertTrue(all(capture.uuid for capture in captures))
-        self.refused(lambda: self.client.capture_delete("none"))
+        # For an interface that may come.
+        query = "G.V().Has('Name', 'python-test-none')"
+        made = self.client.capture_create(query, name="python", bpf_filter="tcp port 80", raw_pkt_limit=5)
+        self.assertEqual((made.query, made.bpf_filter, made.raw_pkt_limit), (query, "tcp port 80", 5))
+        self.assertIn(made.uuid, [capture.uuid for capture in self.client.capture_list()])
+        self.client.capture_delete(made.uuid)
+        self.assertNotIn(made.uuid, [capture.uuid for capture in self.client.capture_list()])
+        self.refused(lambda: self.client.capture_delete(made.uuid), "not found")
+        self.refused(lambda: self.client.capture_create("G.Vee()"), "column 3")
 
     def test_a_nodes_life(self):
         node = self.client.node_create("python-1", "elsewhere", {"Name": "a", "Type": "python-test", "Size": 3})
