@@ -43,8 +43,9 @@ until_true() {
 
 say "a switch with two virtual machines, 10.77.1.11 and 10.77.1.12, and flowtap on its host"
 "$lab/up.sh" "$tag"
-printf '\n\033[36m$ flowtap up &\033[0m\n'
-ip netns exec "$host" flowtap up --data-dir "$work/data" 2>"$work/log" &
+ovsdb=unix:/run/flowtap-lab/$tag/db.sock
+printf '\n\033[36m$ flowtap up --ovsdb %s &\033[0m\n' "$ovsdb"
+ip netns exec "$host" flowtap up --ovsdb "$ovsdb" --data-dir "$work/data" 2>"$work/log" &
 server=$!
 until_true "flowtap up" curl -fsS http://127.0.0.1:8082/readyz
 
@@ -72,5 +73,20 @@ say "and on the command line, packets included, for tcpdump to read"
 show "flowtap client capture list | grep -E '\"(Type|State|Received|Kept)\"'"
 show "flowtap client query \"G.Flows().Has('Transport.B', 5000).RawPackets()\" --format pcap | tcpdump -nqt -c 6 -r - 2>/dev/null"
 show "flowtap client query \"G.Flows().Has('Application', 'DHCPv4').RawPackets()\" --format pcap | tcpdump -nt -r - 2>/dev/null"
+
+say "what is there: interfaces, namespaces, the switch"
+until_true "the switch's ports" flowtap topology "G.V().Has('Type', 'ovsport', 'Name', 'tapvm2')"
+show "flowtap topology | head -11 | cut -c 1-150"
+
+say "a capture for a machine that is not there yet"
+"$lab/dhcp.sh" "$tag"
+show "flowtap capture create --name next-vm --gremlin \"G.V().HasKey('ExtID.vm-id').Has('Name', 'tapvm3')\" >/dev/null"
+show "flowtap capture explain \"G.V().HasKey('ExtID.vm-id').Has('Name', 'tapvm3')\" | grep Summary"
+say "it boots"
+"$lab/boot-vm.sh" "$tag" vm3 dhcp >/dev/null
+lease="G.V().Has('Name', 'tapvm3').Flows().Has('Application', 'DHCPv4')"
+until_true "the lease" bash -c "[[ \$(flowtap query \"$lease.Count()\") -ge 2 ]]"
+show "timeout 1 flowtap capture watch next-vm || true"
+show "flowtap client query \"G.V().Has('Name', 'tapvm3').Flows().RawPackets()\" --format pcap | tcpdump -nqt -c 8 -r - 2>/dev/null"
 
 say "done: stopping flowtap and taking the lab down"

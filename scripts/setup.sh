@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A GROUPS_OF=(
     [build]="gcc libc6-dev libpcap-dev"
     [lint]="shellcheck"
-    [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl"
+    [lab]="openvswitch-switch iproute2 iputils-ping ethtool netcat-openbsd tcpdump curl dnsmasq-base busybox"
     [test]="prometheus python3-venv sqlite3 wireshark-common"
     [bench]="nfdump nfdump-sflow softflowd tshark"
 )
