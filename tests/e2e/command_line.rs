@@ -34,6 +34,7 @@ fn every_command_explains_itself() {
             "query",
             "capture",
             "status",
+            "topology",
             "flows",
             "replay",
             "check",
