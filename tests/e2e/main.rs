@@ -3,6 +3,7 @@
 mod support;
 
 mod capture;
+mod capture_churn;
 mod command_line;
 mod lab;
 mod life;
