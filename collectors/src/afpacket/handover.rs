@@ -6,12 +6,8 @@
 //! to then and what the ring takes from its binding on are everything; packets that are in both have the
 //! same time stamp and the same bytes, and are taken from the early socket.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::io;
-use std::time::Duration;
 
-use ahash::RandomState;
 use arrayvec::ArrayVec;
 use flowtap_flow::ledger::DropReason;
 use flowtap_flow::packet::{BATCH, LinkType, Packet};
@@ -19,13 +15,9 @@ use flowtap_flow::timestamp::Timestamp;
 
 use super::cut;
 use crate::bpf::KernelFilter;
-use crate::early::{EarlyPacket, EarlyPackets};
+use crate::early::{Duplicates, EarlyPacket, EarlyPackets};
 use crate::feed::Feed;
-use crate::packet_socket::{Frame, PacketSocket, Tag};
-
-/// How long after the last early packet the ring may still hold one of the same: they are in order but
-/// for what processors do at the same time.
-const OVERLAP: Duration = Duration::from_secs(1);
+use crate::packet_socket::PacketSocket;
 
 /// What came before the ring was bound.
 pub(super) struct Handover {
@@ -79,7 +71,7 @@ impl Handover {
                         feed.filtered(1, packet.wire_len().into());
                     }
                 } else {
-                    self.duplicates.add(packet.timestamp, &frame);
+                    self.duplicates.add(&frame);
                     wires.push((packet.timestamp, packet.to_wire(), packet.wire_len()));
                 }
             }
@@ -93,97 +85,7 @@ impl Handover {
     }
 }
 
-impl EarlyPacket {
-    fn frame(&self) -> Frame<'_> {
-        Frame {
-            timestamp: Some(self.timestamp),
-            len: self.len,
-            tag: self.tag,
-            direction: self.direction,
-            protocol: self.protocol,
-            data: &self.data,
-        }
-    }
-
-    fn wire_len(&self) -> u32 {
-        let tag = if self.tag.is_some() { 4 } else { 0 };
-        self.len.saturating_add(tag)
-    }
-
-    fn to_wire(&self) -> Vec<u8> {
-        let mut data = self.data.to_vec();
-        if let Some(tag) = self.tag.filter(|_| data.len() >= Tag::OFFSET) {
-            data.splice(Tag::OFFSET..Tag::OFFSET, tag.bytes());
-        }
-        data
-    }
-}
-
 /// Waits until every delivery that has begun is over: closing a packet socket does (`synchronize_net`).
 fn grace_period() -> io::Result<()> {
     PacketSocket::new().map(drop)
-}
-
-/// Packets that have been handed on, and come again out of the ring.
-pub(super) struct Duplicates {
-    /// How often a packet of this hash is still expected. Of packets that are none, one in 2⁵⁰ is taken
-    /// for one, with the 10,000 that are held at most.
-    expected: HashMap<u64, u32, RandomState>,
-    hasher: RandomState,
-    /// Bytes of a packet that go into its hash: what the ring has cut does not.
-    told_by: usize,
-    last: Timestamp,
-}
-
-/// Bytes that tell packets of one instant and length apart.
-const TOLD_BY: usize = 256;
-
-impl Duplicates {
-    /// None, for a ring that cuts packets to `snaplen` bytes unless that is 0.
-    pub(super) fn new(snaplen: u32) -> Self {
-        let snaplen = usize::try_from(snaplen).unwrap_or(TOLD_BY);
-        Self {
-            expected: HashMap::default(),
-            hasher: RandomState::new(),
-            told_by: if snaplen == 0 {
-                TOLD_BY
-            } else {
-                snaplen.min(TOLD_BY)
-            },
-            last: Timestamp::ZERO,
-        }
-    }
-
-    fn add(&mut self, timestamp: Timestamp, frame: &Frame<'_>) {
-        *self.expected.entry(self.hash(timestamp, frame)).or_default() += 1;
-        self.last = self.last.max(timestamp);
-    }
-
-    /// True for a packet of the ring that has been handed on; each is one but once.
-    pub(super) fn take(&mut self, timestamp: Timestamp, frame: &Frame<'_>) -> bool {
-        if self.expected.is_empty() {
-            return false;
-        }
-        if timestamp > self.last.plus(OVERLAP) {
-            self.expected = HashMap::default();
-            return false;
-        }
-        let hash = self.hash(timestamp, frame);
-        let Some(count) = self.expected.get_mut(&hash) else {
-            return false;
-        };
-        *count -= 1;
-        if *count == 0 {
-            self.expected.remove(&hash);
-        }
-        true
-    }
-
-    fn hash(&self, timestamp: Timestamp, frame: &Frame<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        (timestamp, frame.len, frame.tag).hash(&mut hasher);
-        let told_by = frame.data.get(..self.told_by).unwrap_or(frame.data);
-        told_by.hash(&mut hasher);
-        hasher.finish()
-    }
 }

@@ -9,9 +9,10 @@ use flowtap_flow::packet::{BATCH, LinkType, Packet};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::cut;
-use super::handover::{Duplicates, Handover};
+use super::handover::Handover;
 use super::ring::{Block, Ring};
 use crate::bpf::KernelFilter;
+use crate::early::Duplicates;
 use crate::feed::Feed;
 use crate::stop::{StopEvent, wait_for};
 use crate::tally::Tally;
@@ -176,7 +177,7 @@ impl Intake {
             {
                 self.taken += 1;
                 let timestamp = frame.timestamp;
-                if self.duplicates.take(timestamp, &frame.frame()) {
+                if self.duplicates.take(&frame.frame()) {
                     continue;
                 }
                 if let Some(filter) = &self.filter

@@ -238,6 +238,7 @@ impl<'b> Iterator for Frames<'b> {
             tag: Tag::from_kernel(header.tp_status, tci(&header), header.hv1.tp_vlan_tpid),
             direction: address.sll_pkttype,
             protocol: u16::from_be(address.sll_protocol),
+            index: u32::try_from(address.sll_ifindex).unwrap_or_default(),
             bytes,
         })
     }
@@ -256,6 +257,7 @@ pub(super) struct RingFrame<'b> {
     tag: Option<Tag>,
     direction: u8,
     protocol: u16,
+    index: u32,
     /// Room for a tag, then the packet.
     bytes: &'b mut [u8],
 }
@@ -264,11 +266,12 @@ impl<'b> RingFrame<'b> {
     /// The packet as filters see it, without its tag.
     pub(super) fn frame(&self) -> Frame<'_> {
         Frame {
-            timestamp: Some(self.timestamp),
+            timestamp: self.timestamp,
             len: self.len,
             tag: self.tag,
             direction: self.direction,
             protocol: self.protocol,
+            index: self.index,
             data: self.bytes.get(Tag::BYTES..).unwrap_or_default(),
         }
     }

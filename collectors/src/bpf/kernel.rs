@@ -7,7 +7,7 @@ use flowtap_flow::packet::{FilterCompiler as _, LinkType};
 use pcap::{Active, BpfInstruction, BpfProgram, Capture, Linktype};
 use socket2::SockFilter;
 
-use super::machine::{Instruction, is_return, run};
+use super::machine::{self, Instruction, is_return, run};
 use super::{LibpcapCompiler, data_link, message};
 use crate::packet_socket::Frame;
 
@@ -54,6 +54,28 @@ impl KernelFilter {
     /// From a program that libpcap compiled.
     pub(crate) fn from_program(program: &BpfProgram) -> Self {
         Self(instructions(program))
+    }
+
+    /// One that lets packets pass of interfaces whose index is above `index`.
+    pub(crate) fn newer_than(index: u32) -> Self {
+        let load = Instruction {
+            code: 0x20,
+            jt: 0,
+            jf: 0,
+            k: machine::INTERFACE,
+        };
+        let above = Instruction {
+            code: 0x25,
+            jt: 0,
+            jf: 1,
+            k: index,
+        };
+        Self(vec![
+            load,
+            above,
+            Instruction::returning(WHOLE),
+            Instruction::returning(0),
+        ])
     }
 
     /// One that refuses everything.
@@ -214,6 +236,23 @@ mod tests {
             let mut returns: Vec<_> = returns.map(|instruction| instruction.k).collect();
             returns.sort_unstable();
             assert_eq!(returns, [0, passing]);
+        }
+    }
+
+    #[test]
+    fn newer_interfaces_have_higher_indices() {
+        let newer = KernelFilter::newer_than(7);
+        for (index, passes) in [(1, false), (7, false), (8, true), (u32::MAX, true)] {
+            let frame = Frame {
+                timestamp: flowtap_flow::timestamp::Timestamp::ZERO,
+                len: 60,
+                tag: None,
+                direction: libc::PACKET_HOST,
+                protocol: 0x0800,
+                index,
+                data: &[0; 60],
+            };
+            assert_eq!(newer.run(&frame) > 0, passes, "{index}");
         }
     }
 

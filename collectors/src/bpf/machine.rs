@@ -56,6 +56,8 @@ mod code {
 const BESIDE: u32 = 0xffff_f000;
 const PROTOCOL: u32 = BESIDE;
 const PACKET_TYPE: u32 = BESIDE + 4;
+/// Of the packet's interface, its index.
+pub(super) const INTERFACE: u32 = BESIDE + 8;
 const VLAN_TAG: u32 = BESIDE + 44;
 const VLAN_TAG_PRESENT: u32 = BESIDE + 48;
 const VLAN_TPID: u32 = BESIDE + 60;
@@ -178,6 +180,7 @@ fn beside(offset: u32, frame: &Frame<'_>) -> Option<u32> {
     match offset {
         PROTOCOL => Some(frame.protocol.into()),
         PACKET_TYPE => Some(frame.direction.into()),
+        INTERFACE => Some(frame.index),
         VLAN_TAG => Some(frame.tag.map_or(0, |tag| tag.tci.into())),
         VLAN_TAG_PRESENT => Some(frame.tag.is_some().into()),
         VLAN_TPID => Some(frame.tag.map_or(0, |tag| tag.tpid.into())),
@@ -196,11 +199,12 @@ mod tests {
 
     fn plain(data: &[u8], len: u32) -> Frame<'_> {
         Frame {
-            timestamp: None,
+            timestamp: flowtap_flow::timestamp::Timestamp::ZERO,
             len,
             tag: None,
             direction: libc::PACKET_HOST,
             protocol: 0x0800,
+            index: 2,
             data,
         }
     }

@@ -92,6 +92,12 @@ impl PacketSocket {
         Ok(hardware)
     }
 
+    /// Lets it see packets of every interface of its namespace, but none that is sent.
+    pub(crate) fn bind_all(&self) -> io::Result<()> {
+        self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+        self.bind(0)
+    }
+
     /// Lets it see packets, from now on, whether the interface is up or not.
     pub(crate) fn bind(&self, index: u32) -> io::Result<()> {
         let all = u16::try_from(libc::ETH_P_ALL).unwrap_or_default();

@@ -48,8 +48,8 @@ impl Tag {
 /// One packet as the kernel gave it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
-    /// When it came, if the kernel says.
-    pub(crate) timestamp: Option<Timestamp>,
+    /// When it came.
+    pub(crate) timestamp: Timestamp,
     /// Its length on the wire, without the tag.
     pub(crate) len: u32,
     /// The tag that was taken off.
@@ -58,6 +58,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) direction: u8,
     /// EtherType, in host byte order.
     pub(crate) protocol: u16,
+    /// The interface.
+    pub(crate) index: u32,
     /// Its bytes, without the tag.
     pub(crate) data: &'a [u8],
 }
@@ -93,11 +95,13 @@ impl Receiver {
                     let data = &self.data[..length];
                     let len = u32::try_from(length).unwrap_or(u32::MAX);
                     return Ok(Some(Frame {
-                        timestamp: auxiliary.timestamp,
+                        // The kernel stamps what it had not stamped when it is read.
+                        timestamp: auxiliary.timestamp.unwrap_or_else(Timestamp::now),
                         len: auxiliary.len.unwrap_or(len).max(len),
                         tag: auxiliary.tag,
                         direction: address.sll_pkttype,
                         protocol: u16::from_be(address.sll_protocol),
+                        index: u32::try_from(address.sll_ifindex).unwrap_or_default(),
                         data,
                     }));
                 }

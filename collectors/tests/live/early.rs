@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use flowtap_collectors::afpacket::AfPacket;
-use flowtap_collectors::{CaptureRequest, EarlySocket, Interface};
+use flowtap_collectors::{CaptureRequest, EarlySocket, EarlyWatch, Interface};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::frames::{Sender, number, udp};
@@ -118,7 +118,7 @@ impl Links {
 }
 
 /// One boot: the interface `tap` appears with a sender at its other end, both up at once.
-fn boot(switch: &Namespace, machine: &Namespace) -> (Hostile, EarlySocket, Interface) {
+fn boot(switch: &Namespace, machine: &Namespace, watch: &EarlyWatch) -> (Hostile, EarlySocket, Interface) {
     let hostile = Hostile::start(machine.path(), "eth0");
     let mut links = Links::watch(switch);
     let commands = format!(
@@ -138,7 +138,8 @@ fn boot(switch: &Namespace, machine: &Namespace) -> (Hostile, EarlySocket, Inter
         node_type: "veth".to_owned(),
         ..Interface::default()
     };
-    let early = EarlySocket::open(&interface).expect("opened");
+    let early = watch.socket(&interface).expect("opened");
+    assert!(early.is_complete());
     plug.join().expect("plugged in");
     interface.is_up = true;
     (hostile, early, interface)
@@ -159,8 +160,9 @@ fn numbers(finished: &Finished) -> Vec<u32> {
 #[test]
 fn twenty_of_twenty_hostile_senders_are_seen_from_their_first_frame_without_a_gap() {
     let (switch, machine) = (Namespace::new(), Namespace::new());
+    let watch = EarlyWatch::open(Some(switch.path())).expect("opened");
     for round in 0..20 {
-        let (hostile, early, interface) = boot(&switch, &machine);
+        let (hostile, early, interface) = boot(&switch, &machine, &watch);
         // Metadata comes late: some hundred frames, or some thousand.
         hostile.wait_for(100 + 150 * round);
         let request = CaptureRequest {
@@ -195,7 +197,8 @@ fn twenty_of_twenty_hostile_senders_are_seen_from_their_first_frame_without_a_ga
 #[test]
 fn two_captures_take_the_same_first_frames_each_with_its_own_filter() {
     let (switch, machine) = (Namespace::new(), Namespace::new());
-    let (hostile, early, interface) = boot(&switch, &machine);
+    let watch = EarlyWatch::open(Some(switch.path())).expect("opened");
+    let (hostile, early, interface) = boot(&switch, &machine, &watch);
     hostile.wait_for(1_000);
     let request = CaptureRequest {
         interface,
@@ -223,6 +226,64 @@ fn two_captures_take_the_same_first_frames_each_with_its_own_filter() {
     for finished in [all, odd, none] {
         assert!(finished.ledger.balances() && finished.ledger.dropped_total() == 0);
     }
+}
+
+#[test]
+fn a_watch_holds_what_came_before_anybody_looked() {
+    let namespace = Namespace::new();
+    let watch = EarlyWatch::open(Some(namespace.path())).expect("opened");
+    namespace.ip("link add name va type veth peer name vb");
+    namespace.ip("link add name vc type veth peer name vd");
+    for name in ["va", "vb", "vc", "vd"] {
+        namespace.ip(&format!("link set {name} up"));
+    }
+    // The kernel notices a carrier only after a moment, and drops what is sent until then.
+    namespace.wait_for_carrier();
+    eventually("vc to have a carrier", || {
+        let state = namespace
+            .command("ip")
+            .args(["-o", "link", "show", "vc"])
+            .output()
+            .expect("ip");
+        String::from_utf8_lossy(&state.stdout)
+            .contains("state UP")
+            .then_some(())
+    });
+    let senders = [Sender::new(&namespace, "va"), Sender::new(&namespace, "vc")];
+    let send = |from: u32, to: u32| {
+        for round in from..to {
+            senders
+                .iter()
+                .for_each(|sender| sender.send(&udp(&[(0x8100, 5)], 53, round, 60)));
+        }
+    };
+    send(0, 100);
+    // In the order of their indices; an end that sends gets nothing.
+    let sockets = ["vb", "va", "vd"].map(|name| watch.socket(&namespace.interface(name)).expect("opened"));
+    send(100, 200);
+    for (name, early) in ["vb", "va", "vd"].iter().zip(&sockets) {
+        assert!(early.is_complete(), "{name}");
+        let request = CaptureRequest {
+            early: Some(early.packets()),
+            ..narrowed(namespace.request(name), "inbound", 0, &[])
+        };
+        let finished = Running::start(&AfPacket::default(), request).stop();
+        let tagged = finished.seen.iter().filter(|seen| seen.data[12..14] == [0x81, 0]);
+        let numbers: Vec<_> = tagged.filter_map(|seen| number(&seen.data[4..])).collect();
+        let expected: Vec<u32> = if *name == "va" {
+            Vec::new()
+        } else {
+            (0..200).collect()
+        };
+        assert!(numbers == expected, "{name}: {numbers:?}");
+        assert!(finished.ledger.balances() && finished.ledger.dropped_total() == 0);
+    }
+    // Asked for too late, or not new: held from now on.
+    let late = watch.socket(&namespace.interface("vb")).expect("opened");
+    assert!(!late.is_complete());
+    let elsewhere = Namespace::pair();
+    let other = watch.socket(&elsewhere.interface("vb")).expect("opened");
+    assert!(!other.is_complete());
 }
 
 #[test]

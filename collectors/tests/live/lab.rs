@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use flowtap_collectors::{CaptureRequest, Interface};
 
+use super::frames::Sender;
+
 /// How long a test waits for what must happen: far longer than it takes, so that a busy machine does
 /// not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,7 +96,25 @@ impl Namespace {
         namespace.ip("link add name va mtu 9000 type veth peer name vb mtu 9000");
         namespace.ip("link set va up");
         namespace.ip("link set vb up");
+        namespace.wait_for_carrier();
         namespace
+    }
+
+    /// Waits until what is sent on `va` comes in at `vb`: the kernel notices only after a moment that the
+    /// other end is up, and until then it drops what is sent.
+    pub(crate) fn wait_for_carrier(&self) {
+        let received = || {
+            let table = self.inside(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+            let table = table.expect("the kernel tells");
+            let line = table.lines().find_map(|line| line.trim().strip_prefix("vb:"));
+            let packets = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            packets.expect("vb is there")
+        };
+        let (before, sender) = (received(), Sender::new(self, "va"));
+        eventually("va to have a carrier", || {
+            sender.send(&[0xff; 60]);
+            (received() > before).then_some(())
+        });
     }
 
     /// The index of an interface.

@@ -24,11 +24,12 @@ fn opened_while_down_it_captures_once_up() {
     let running = Running::start(&AfPacket::default(), namespace.request("vb"));
     namespace.ip("link set vb up");
     namespace.ip("link set va up");
+    namespace.wait_for_carrier();
     Sender::new(&namespace, "va").send(&udp(&[], 53, 7, 60));
-    running.wait_for(1);
     let finished = running.stop();
     assert!(finished.result.is_ok());
-    assert_eq!(number(&finished.seen[0].data), Some(7));
+    let last = finished.seen.last().expect("packets");
+    assert_eq!(number(&last.data), Some(7));
 }
 
 #[test]
@@ -39,13 +40,15 @@ fn down_and_up_again() {
         let sender = Sender::new(&namespace, "va");
         for round in 0..3 {
             sender.send(&udp(&[], 53, round, 60));
-            running.wait_for(round as usize + 1);
             namespace.ip("link set vb down");
             namespace.ip("link set vb up");
+            namespace.wait_for_carrier();
         }
         let finished = running.stop();
         assert!(finished.result.is_ok(), "{}", collector.capture_type());
-        assert_eq!(finished.seen.len(), 3);
+        let numbers = finished.seen.iter().filter(|seen| seen.data[12..14] == [8, 0]);
+        let numbers: Vec<_> = numbers.filter_map(|seen| number(&seen.data)).collect();
+        assert_eq!(numbers, [0, 1, 2], "{}", collector.capture_type());
         assert!(finished.ledger.balances());
     }
 }
@@ -132,8 +135,10 @@ fn nothing_stays_behind() {
         assert_eq!(promiscuity(), "1", "{}", collector.capture_type());
         assert!(sockets() >= 2);
         assert!(running.stop().result.is_ok());
-        assert_eq!(promiscuity(), "0", "{}", collector.capture_type());
-        assert_eq!(sockets(), 0);
+        // Programs that other tests start hold the sockets, too, for a moment.
+        eventually("the sockets to close", || {
+            (promiscuity() == "0" && sockets() == 0).then_some(())
+        });
         // Opened and never run.
         drop(collector.open(namespace.request("vb")).expect("opened"));
         eventually("the sockets to close", || (sockets() == 0).then_some(()));
