@@ -13,6 +13,7 @@ mod reader;
 mod ring;
 
 use std::io;
+use std::net::SocketAddr;
 
 use flowtap_flow::packet::LinkType;
 
@@ -70,7 +71,7 @@ impl Collector for AfPacket {
         let link_type = link_type(interface, hardware)?;
         let filter = KernelFilter::compile(
             request.filter.as_deref(),
-            &request.exclude,
+            &own_traffic(&request, hardware),
             link_type,
             request.snaplen,
         )
@@ -146,6 +147,13 @@ pub(crate) fn place(interface: &Interface) -> io::Result<(PacketSocket, Hardware
         let hardware = socket.place(interface.index)?;
         Ok((socket, hardware))
     })
+}
+
+/// What of flowtap's own traffic can come by: that of loopback addresses nowhere else. A capture that has
+/// nothing to leave out needs no filter.
+pub(crate) fn own_traffic(request: &CaptureRequest, hardware: Hardware) -> Vec<SocketAddr> {
+    let comes_by = |address: &&SocketAddr| hardware.is_loopback() || !address.ip().is_loopback();
+    request.exclude.iter().filter(comes_by).copied().collect()
 }
 
 /// What packets of the interface begin with.

@@ -11,7 +11,7 @@ use std::io;
 use flowtap_flow::packet::LinkType;
 use pcap::{Active, Capture, Precision};
 
-use crate::afpacket::{is_interface, packet_sockets, place};
+use crate::afpacket::{is_interface, own_traffic, packet_sockets, place};
 use crate::bpf::{KernelFilter, expression, from_data_link, message};
 use crate::namespace::inside;
 use crate::tally::Tally;
@@ -77,8 +77,9 @@ impl Collector for Pcap {
                 hardware: hardware.0,
             });
         }
-        let expression = expression(request.filter.as_deref(), &request.exclude, link_type)
-            .map_err(CollectError::Filter)?;
+        let exclude = own_traffic(&request, hardware);
+        let expression =
+            expression(request.filter.as_deref(), &exclude, link_type).map_err(CollectError::Filter)?;
         let mut tally = Tally::new();
         if let Some(expression) = expression {
             let program = capture.compile(&expression, true);

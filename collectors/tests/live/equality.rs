@@ -170,12 +170,13 @@ fn own_traffic_is_left_out() {
 }
 
 #[test]
-fn loopback_shows_each_packet_once() {
+fn loopback_shows_each_packet_once_but_for_our_own() {
     let namespace = Namespace::new();
     namespace.ip("link set lo up");
     let collectors: [&dyn Collector; 2] = [&AfPacket::default(), &Pcap::default()];
     for collector in collectors {
-        let mut request = namespace.request("lo");
+        let exclude = ["127.0.0.1:8082".parse().unwrap()];
+        let mut request = narrowed(namespace.request("lo"), "", 0, &exclude);
         request.interface.node_type = "device".to_owned();
         let running = Running::start(collector, request);
         namespace.inside(|| {
@@ -183,9 +184,12 @@ fn loopback_shows_each_packet_once() {
             for _ in 0..10 {
                 socket.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
             }
+            let own = std::net::UdpSocket::bind("127.0.0.1:8082").unwrap();
+            socket.send_to(b"hello", own.local_addr().unwrap()).unwrap();
         });
         let finished = running.stop();
         assert_eq!(finished.seen.len(), 10, "{}", collector.capture_type());
+        assert_eq!(finished.ledger.filtered, 1, "{}", collector.capture_type());
         assert!(finished.ledger.balances());
     }
 }
