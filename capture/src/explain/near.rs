@@ -35,6 +35,9 @@ struct Miss<'a> {
     node: &'a Node,
     failed: Vec<&'a Criterion>,
     met: usize,
+    /// How many conditions it meets before the first that it does not: whoever writes an expression begins
+    /// with what matters most.
+    met_first: usize,
     nearness: f64,
 }
 
@@ -51,14 +54,18 @@ impl<'a> Miss<'a> {
             node,
             failed,
             met: met.len(),
+            met_first: criteria
+                .iter()
+                .take_while(|criterion| criterion.met_by.contains(&node.id))
+                .count(),
             nearness,
         })
     }
 
     /// First what can be captured at all, then who meets most, then who is most alike.
-    fn rank(&self) -> (bool, usize, f64) {
+    fn rank(&self) -> (bool, usize, usize, f64) {
         let types = CaptureType::of_node(self.node.node_type().unwrap_or_default());
-        (!types.is_empty(), self.met, self.nearness)
+        (!types.is_empty(), self.met, self.met_first, self.nearness)
     }
 
     /// Nodes that are equally near are shown in one order always.

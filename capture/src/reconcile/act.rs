@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowtap_collectors::{CaptureRequest, CaptureType, ReaderContext};
+use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::{NodeId, Snapshot};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,6 @@ use super::watch::{Watch, WatchedPoints};
 use super::{Key, Message, Reconciler, Round, now_ms};
 use crate::declare::capability;
 use crate::document::{EventKind, FirstPackets, NodeState};
-use crate::entry::Entry;
 use crate::journal::Place;
 
 /// A source that ran so long has recovered from what went wrong before.
@@ -140,17 +140,25 @@ impl Reconciler {
         slot.since = since;
 
         let interface = want.interface;
-        let on_first = on_first_packet(&slot.entry, &slot.place(), capture_type, since);
-        let watch = Arc::new(Watch::new(Arc::clone(&interface.node_tid), on_first));
+        self.last_reader += 1;
+        let (reader, report, place) = (self.last_reader, self.report.clone(), key.clone());
+        let on_first = move |packet| {
+            report.send(Message::FirstPacket {
+                key: place.clone(),
+                reader,
+                at: now_ms(),
+                packet,
+            });
+        };
+        let watch = Arc::new(Watch::new(Arc::clone(&interface.node_tid), Box::new(on_first)));
         let options = declared.point_options(capture_type, &self.services.defaults);
         let points = (self.services.points)(options, Arc::clone(&slot.seen.ledger));
         let stop = CancellationToken::new();
-        self.last_reader += 1;
         let is_packet_socket = capture_type == CaptureType::AfPacket;
         let claim = is_packet_socket.then(|| self.keeper.claim(&key.0, graph.sequence()));
         let job = Job {
             key: key.clone(),
-            reader: self.last_reader,
+            reader,
             collector,
             request: CaptureRequest {
                 interface: interface.clone(),
@@ -173,7 +181,7 @@ impl Reconciler {
             Ok(thread) => {
                 self.readers += 1;
                 slot.running = Some(Running {
-                    reader: self.last_reader,
+                    reader,
                     index: interface.index,
                     capture_type,
                     sequence: graph.sequence(),
@@ -241,11 +249,27 @@ impl Reconciler {
             "packets before that are possible, and are missing"
         };
         let after = slot.since.words();
-        slot.note(
-            EventKind::Capturing,
-            format!("{delay} ms after {after}; {complete}"),
-        );
+        let detail = format!("{delay} ms after {after}; {complete}");
+        slot.entry
+            .note(opened.at, EventKind::Capturing, slot.place(), detail);
         round.add(key.1, key.0, false);
+    }
+
+    /// The first packet of a source came.
+    pub(super) fn first_packet(&self, key: &Key, reader: u64, at: i64, packet: Timestamp) {
+        let Some(slot) = self.slots.get(key) else { return };
+        let Some(running) = slot.running.as_ref().filter(|running| running.reader == reader) else {
+            return;
+        };
+        let detail = match running.capture_type {
+            CaptureType::AfPacket | CaptureType::Pcap => {
+                let delay = slot.since.until(packet.millis());
+                format!("{delay} ms after {}", slot.since.words())
+            }
+            // Others send what they have kept, with the times of then.
+            _ => String::new(),
+        };
+        slot.entry.note(at, EventKind::FirstPacket, slot.place(), detail);
     }
 
     /// A source has ended.
@@ -331,13 +355,13 @@ impl Reconciler {
                 late.push(format!("{} on {}", slot.entry.declared.label(), seen.name));
             }
             to_write.insert(node.clone(), Vec::new());
-            let state = if slot.running.is_some() {
-                NodeState::Error
+            let (state, reason) = if slot.running.is_some() {
+                (NodeState::Error, "its source did not end in time")
             } else {
-                NodeState::Done
+                (NodeState::Done, "flowtap stops")
             };
             slot.seen.node.state = state;
-            slot.seen.node.reason = "flowtap stops".to_owned();
+            reason.clone_into(&mut slot.seen.node.reason);
             slot.entry.status().nodes.insert(node.clone(), slot.seen.clone());
         }
         self.written.write(&self.services.graph, to_write);
@@ -347,29 +371,4 @@ impl Reconciler {
         self.captures.changed();
         late
     }
-}
-
-/// What writes down that the first packet has come.
-fn on_first_packet(
-    entry: &Arc<Entry>,
-    place: &Place<'_>,
-    capture_type: CaptureType,
-    since: Since,
-) -> Box<dyn Fn(flowtap_flow::timestamp::Timestamp) + Send + Sync> {
-    let entry = Arc::clone(entry);
-    let (tid, name) = (place.node_tid.to_owned(), place.node_name.to_owned());
-    // Others send what they have kept, with the times of then.
-    let is_live = matches!(capture_type, CaptureType::AfPacket | CaptureType::Pcap);
-    Box::new(move |at| {
-        let place = Place {
-            node_tid: &tid,
-            node_name: &name,
-        };
-        let detail = if is_live {
-            format!("{} ms after {}", since.until(at.millis()), since.words())
-        } else {
-            String::new()
-        };
-        entry.note(now_ms(), EventKind::FirstPacket, place, detail);
-    })
 }

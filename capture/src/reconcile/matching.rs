@@ -51,8 +51,16 @@ impl Matching {
     /// with their nodes.
     pub(super) fn follow(&mut self, entries: &[Arc<Entry>]) -> Vec<(u64, HashSet<NodeId>)> {
         let numbers: HashSet<u64> = entries.iter().map(|entry| entry.number).collect();
-        let gone = self.watched.extract_if(.., |number, _| !numbers.contains(number));
-        let gone = gone.map(|(number, watched)| (number, watched.nodes)).collect();
+        let ended: Vec<u64> = self
+            .watched
+            .keys()
+            .filter(|number| !numbers.contains(number))
+            .copied()
+            .collect();
+        let gone = ended
+            .into_iter()
+            .filter_map(|number| Some((number, self.watched.remove(&number)?.nodes)));
+        let gone = gone.collect();
         for entry in entries {
             self.watched.entry(entry.number).or_insert_with(|| Watched {
                 entry: Arc::clone(entry),
@@ -73,6 +81,14 @@ impl Matching {
     pub(super) fn names(&self, number: u64, node: &NodeId) -> bool {
         let watched = self.watched.get(&number);
         watched.is_some_and(|watched| watched.nodes.contains(node))
+    }
+
+    /// The nodes that `number` names.
+    pub(super) fn nodes(&self, number: u64) -> impl Iterator<Item = &NodeId> {
+        self.watched
+            .get(&number)
+            .into_iter()
+            .flat_map(|watched| &watched.nodes)
     }
 
     /// How many nodes `number` names, and why that may be wrong.

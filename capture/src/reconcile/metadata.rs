@@ -116,6 +116,11 @@ impl Written {
         }
     }
 
+    /// Whether something was written at a node that must be taken back some time.
+    pub(super) fn is_anything_at(&self, node: &NodeId) -> bool {
+        self.nodes.contains_key(node)
+    }
+
     /// Makes the nodes say `wanted`, in one edit. What they say already makes no revision.
     pub(super) fn write(&mut self, graph: &Graph, wanted: HashMap<NodeId, Vec<Line>>) {
         if wanted.is_empty() {

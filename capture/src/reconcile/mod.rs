@@ -63,6 +63,17 @@ pub(crate) enum Message {
         /// What is known of it now.
         opened: Opened,
     },
+    /// The first packet of a source came.
+    FirstPacket {
+        /// Where.
+        key: Key,
+        /// Which reader.
+        reader: u64,
+        /// When this was, in ms since the Unix epoch.
+        at: i64,
+        /// The time of the packet itself.
+        packet: Timestamp,
+    },
     /// A source has ended; its thread says nothing more.
     Ended {
         /// Where.
@@ -159,6 +170,12 @@ impl Reconciler {
                 match message {
                     Message::Declared => self.refresh_list(&mut round),
                     Message::Opened { key, reader, opened } => self.opened(key, reader, opened, &mut round),
+                    Message::FirstPacket {
+                        key,
+                        reader,
+                        at,
+                        packet,
+                    } => self.first_packet(&key, reader, at, packet),
                     Message::Ended { key, reader, result } => self.ended(&key, reader, result, &mut round),
                     Message::Stop(deadline) => return self.stop(deadline),
                 }
@@ -179,6 +196,9 @@ impl Reconciler {
         }
         if !self.written.is_empty() {
             until(self.counted_at + COUNT_INTERVAL);
+        }
+        if self.has_room_again() {
+            until(now);
         }
         let mut next = self.events.next_within(timeout);
         for _ in 0..MAX_EVENTS {
@@ -241,6 +261,14 @@ impl Reconciler {
             round.add(key.1, key.0.clone(), false);
             self.timers.remove(&(at, key));
         }
+        if self.has_room_again() {
+            for number in std::mem::take(&mut self.overfull) {
+                round.captures.insert(number);
+                for node in self.matching.nodes(number) {
+                    round.add(number, node.clone(), false);
+                }
+            }
+        }
         // What is known by now comes before what has to be searched for.
         self.make_so(&mut round, &graph, now);
         if self.matching.due(now).is_some_and(|at| at <= now) {
@@ -252,6 +280,11 @@ impl Reconciler {
             self.written.count(&self.services.graph);
             self.counted_at = Instant::now();
         }
+    }
+
+    /// Whether nodes were left out that may be taken in now.
+    fn has_room_again(&self) -> bool {
+        !self.overfull.is_empty() && self.slots.len() < self.services.limits.pairs
     }
 
     fn take(
@@ -310,7 +343,8 @@ impl Reconciler {
                 .range((node.clone(), 0)..=(node.clone(), u64::MAX))
                 .filter_map(|(_, slot)| metadata::line(&slot.entry, &slot.seen))
                 .collect();
-            let is_nothing = lines.is_empty() && self.written.is_at(there);
+            let is_nothing =
+                lines.is_empty() && !self.written.is_anything_at(&node) && self.written.is_at(there);
             (!is_nothing).then_some((node, lines))
         });
         let to_write: HashMap<_, _> = to_write.collect();

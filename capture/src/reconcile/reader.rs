@@ -35,7 +35,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn send(&self, message: Message) {
+    /// Tells the reconciler.
+    pub(super) fn send(&self, message: Message) {
         // Nobody listens any more when flowtap has given up on this thread.
         if self.inbox.send(message).is_ok() {
             self.waker.wake();
