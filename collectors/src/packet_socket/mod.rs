@@ -87,14 +87,14 @@ impl PacketSocket {
             .hardware()?
             .ok_or(io::Error::from_raw_os_error(libc::ENODEV))?;
         if hardware.is_loopback() {
-            self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+            ignore_outgoing(self.0.as_fd())?;
         }
         Ok(hardware)
     }
 
     /// Lets it see packets of every interface of its namespace, but none that is sent.
     pub(crate) fn bind_all(&self) -> io::Result<()> {
-        self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+        ignore_outgoing(self.0.as_fd())?;
         self.bind(0)
     }
 
@@ -199,11 +199,7 @@ impl PacketSocket {
         name: libc::c_int,
         value: libc::c_int,
     ) -> io::Result<()> {
-        // SAFETY: the kernel's type of the options that are set by this method is int.
-        #[expect(unsafe_code, reason = "see above")]
-        unsafe {
-            self.set_option_as(level, name, &value)
-        }
+        set_option(self.0.as_fd(), level, name, value)
     }
 
     /// Sets an option.
@@ -217,18 +213,49 @@ impl PacketSocket {
         name: libc::c_int,
         value: &T,
     ) -> io::Result<()> {
-        // SAFETY: the descriptor is open as long as `self`; pointer and length are those of `value`.
-        let result = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                level,
-                name,
-                std::ptr::from_ref(value).cast(),
-                length_of::<T>(),
-            )
-        };
-        check(result).map(drop)
+        // SAFETY: the caller's word.
+        unsafe { set_option_as(self.0.as_fd(), level, name, value) }
     }
+}
+
+/// Shows packets of a packet socket's interface as they come in only: at a loopback interface, once.
+pub(crate) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel's type of the options that are set by this function is int.
+    #[expect(unsafe_code, reason = "see above")]
+    unsafe {
+        set_option_as(socket, level, name, &value)
+    }
+}
+
+/// # Safety
+/// The option's value is a `T` to the kernel.
+#[expect(unsafe_code, reason = "options that socket2 does not know")]
+unsafe fn set_option_as<T>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the call; pointer and length are those of `value`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length_of::<T>(),
+        )
+    };
+    check(result).map(drop)
 }
 
 impl AsFd for PacketSocket {

@@ -7,6 +7,7 @@
 mod reader;
 
 use std::io;
+use std::os::fd::AsFd as _;
 
 use flowtap_flow::packet::LinkType;
 use pcap::{Active, Capture, Precision};
@@ -14,6 +15,7 @@ use pcap::{Active, Capture, Precision};
 use crate::afpacket::{is_interface, own_traffic, packet_sockets, place};
 use crate::bpf::{KernelFilter, expression, from_data_link, message};
 use crate::namespace::inside;
+use crate::packet_socket::ignore_outgoing;
 use crate::tally::Tally;
 use crate::{CaptureRequest, CaptureType, CollectError, Collector, Interface, NotYet, Reader};
 
@@ -76,6 +78,10 @@ impl Collector for Pcap {
                 interface: interface.name.clone(),
                 hardware: hardware.0,
             });
+        }
+        if hardware.is_loopback() {
+            // libpcap does so by itself, but in this process, when they are counted already.
+            ignore_outgoing(capture.as_fd()).map_err(failed)?;
         }
         let exclude = own_traffic(&request, hardware);
         let expression =
