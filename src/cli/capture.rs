@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 
 use super::connect::{Remote, Session};
-use super::resource::{Delete, Get};
-use crate::exit::CommandResult;
+use super::resource;
+use crate::exit::{CommandResult, Failure, Status};
 use crate::output;
 
 #[derive(Debug, Args)]
@@ -24,12 +24,12 @@ enum Command {
     Create(Box<create::Create>),
     /// Show all captures, by id
     List,
-    /// Show captures by their id
-    Get(Get),
+    /// Show captures by id or name
+    Get(Named),
     /// Print what happens to a capture, until it ends
     Watch(watch::Watch),
-    /// End captures
-    Delete(Delete),
+    /// End captures, by id or name
+    Delete(Named),
     /// Say at which nodes a query would capture, and why not at others
     Explain(explain::Explain),
 }
@@ -40,10 +40,42 @@ impl Remote for Capture {
         match self.command {
             Command::Create(create) => create.run(&session).await,
             Command::List => Ok(output::document(&session.client.captures().await?)?),
-            Command::Get(get) => get.run(&session, KIND).await,
+            Command::Get(named) => {
+                for id in named.ids(&session).await? {
+                    output::document(&session.client.capture(&id).await?)?;
+                }
+                Ok(())
+            }
             Command::Watch(watch) => watch.run(&session).await,
-            Command::Delete(delete) => delete.run(&session, KIND).await,
+            Command::Delete(named) => resource::delete(&session, KIND, &named.ids(&session).await?).await,
             Command::Explain(explain) => explain.run(&session).await,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// Ids or names, as `list` shows them
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<String>,
+}
+
+impl Named {
+    /// The ids of the captures that are meant. What is neither id nor name is left as it is, for the server
+    /// to say so.
+    async fn ids(self, session: &Session) -> Result<Vec<String>, Failure> {
+        let known = session.client.captures().await?;
+        let id = |said: String| {
+            let mut named = known.values().filter(|capture| capture.name == said);
+            match (known.contains_key(&said), named.next(), named.next()) {
+                (false, Some(_), Some(_)) => Err(Failure::message(
+                    Status::Usage,
+                    format!("several captures are named `{said}`, say which by its id"),
+                )),
+                (false, Some(capture), None) => Ok(capture.uuid.clone()),
+                _ => Ok(said),
+            }
+        };
+        self.captures.into_iter().map(id).collect()
     }
 }

@@ -66,20 +66,20 @@ impl RuleCommand {
         match self {
             Self::List => list(session, kind).await,
             Self::Get(get) => get.run(session, kind).await,
-            Self::Delete(delete) => delete.run(session, kind).await,
+            Self::Delete(Delete { ids }) => delete(session, kind, &ids).await,
         }
     }
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Get {
+struct Get {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }
 
 impl Get {
-    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
+    async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
         for id in self.ids {
             output::document(&session.client.resource(kind, &id).await?)?;
         }
@@ -88,20 +88,14 @@ impl Get {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Delete {
+struct Delete {
     /// Ids, as `list` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }
 
-impl Delete {
-    pub(crate) async fn run(self, session: &Session, kind: ResourceKind) -> CommandResult {
-        delete(session, kind, &self.ids).await
-    }
-}
-
 /// Deletes all that can be; the first that cannot is the failure.
-async fn delete(session: &Session, kind: ResourceKind, ids: &[String]) -> CommandResult {
+pub(crate) async fn delete(session: &Session, kind: ResourceKind, ids: &[String]) -> CommandResult {
     let mut failed: Option<Failure> = None;
     for id in ids {
         if let Err(error) = session.client.delete(kind, id).await {

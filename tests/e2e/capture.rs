@@ -287,6 +287,8 @@ fn a_capture_outlives_a_restart_and_ends_with_its_time() {
         let capture = capture(&server, &kept);
         (capture["State"] == "active" && capture["Name"] == "one").then_some(())
     });
+    server.text(&["capture", "delete", "one"]);
+    assert_eq!(server.ask(&["capture", "get", "one"]).status.code(), Some(3));
     let wrong = server.ask(&["capture", "create", "--gremlin", "G.V()", "--bpf", "icmp and ("]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("Not a valid BPF expression"));
 }
