@@ -124,7 +124,9 @@ mod tests {
             Error,
             "Capture type pcap not allowed on this node type: ovsbridge",
         );
-        let cases: &[(&[(&str, NodeState, &str)], Option<usize>, State, &str)] = &[
+        /// Nodes with state and reason, how many the expression names; the capture's state and reason.
+        type Case<'a> = (&'a [(&'a str, NodeState, &'a str)], Option<usize>, State, &'a str);
+        let cases: &[Case<'_>] = &[
             (&[], None, State::Waiting, "its nodes are being looked for"),
             (&[], Some(0), State::Waiting, "the expression matches no node"),
             (
