@@ -4,7 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use crate::support::{FLOWTAP, Server, clean};
+use crate::support::{FLOWTAP, Server, clean, eventually};
 
 /// Runs `flowtap up` with what must keep it from starting; its status and its one line.
 fn refused(arguments: &[&str]) -> (i32, String) {
@@ -29,7 +29,8 @@ fn starts_answers_and_stops() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
     assert_eq!(server.get("/healthz").0, 200);
-    assert_eq!(server.get("/readyz").0, 200);
+    // The watchers have their first look just after it listens.
+    eventually("readiness", || (server.get("/readyz").0 == 200).then_some(()));
     let captures: serde_json::Value = serde_json::from_str(&server.text(&["capture", "list"])).expect("JSON");
     let mut types: Vec<_> = captures
         .as_object()
