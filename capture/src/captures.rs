@@ -327,16 +327,14 @@ impl Captures {
         });
         let mut counters: Vec<Counters> = standing.collect();
         counters.extend(self.entries().iter().map(|entry| {
+            let status = entry.status();
+            let kind = entry.declared.capture_type;
             Counters {
                 uuid: entry.id().to_owned(),
-                capture_type: entry
-                    .declared
-                    .capture_type
-                    .map_or("", CaptureType::as_str)
-                    .to_owned(),
-                state: entry.state(),
-                interfaces: entry.status().interfaces(),
-                ledger: entry.ledger(),
+                capture_type: kind.map_or("", CaptureType::as_str).to_owned(),
+                state: status.state,
+                interfaces: status.interfaces(),
+                ledger: status.ledger(),
             }
         }));
         counters

@@ -104,16 +104,6 @@ impl Entry {
         self.status().journal.events()
     }
 
-    /// The state that clients see.
-    pub(crate) fn state(&self) -> State {
-        self.status().state
-    }
-
-    /// Its counters: at all nodes that are and were.
-    pub(crate) fn ledger(&self) -> LedgerSnapshot {
-        self.status().ledger()
-    }
-
     /// The document. `graph` is asked why nothing is named, if that is so.
     pub(crate) fn read(&self, graph: Option<&Snapshot>) -> Capture {
         let mut document = self.declared.document();
@@ -166,6 +156,13 @@ impl Status {
         states.filter(|state| *state == NodeState::Active).count()
     }
 
+    /// At how many nodes it has a source, or begins to.
+    pub(crate) fn running(&self) -> u64 {
+        let states = self.nodes.values().map(|seen| seen.node.state);
+        let running = states.filter(|state| matches!(state, NodeState::Active | NodeState::Starting));
+        running.count() as u64
+    }
+
     /// Forgets a node; what was counted there stays counted.
     pub(crate) fn forget(&mut self, node: &NodeId) {
         if let Some(seen) = self.nodes.remove(node) {
@@ -196,7 +193,8 @@ impl Status {
         counts.into_iter().collect()
     }
 
-    fn ledger(&self) -> LedgerSnapshot {
+    /// Its counters: at all nodes that are and were.
+    pub(crate) fn ledger(&self) -> LedgerSnapshot {
         let mut sum = self.past;
         for seen in self.nodes.values() {
             add(&mut sum, &seen.ledger.snapshot());

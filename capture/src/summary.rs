@@ -83,12 +83,12 @@ pub(crate) fn count(nodes: usize) -> String {
 
 /// The reasons of some nodes, each node by its name.
 fn reasons(nodes: &[&Seen]) -> String {
-    let told = nodes.iter().filter(|seen| !seen.node.reason.is_empty());
-    let mut texts: Vec<String> = told
+    let mut told = nodes.iter().filter(|seen| !seen.node.reason.is_empty());
+    let named = told.by_ref().take(NAMED);
+    let mut texts: Vec<String> = named
         .map(|seen| format!("{}: {}", seen.node.name, seen.node.reason))
         .collect();
-    let more = texts.len().saturating_sub(NAMED);
-    texts.truncate(NAMED);
+    let more = told.count();
     if more > 0 {
         texts.push(format!("and {more} more"));
     }

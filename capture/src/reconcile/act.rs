@@ -89,7 +89,6 @@ impl Reconciler {
                 slot.note(EventKind::Unmatched, "");
                 let entry = Arc::clone(&slot.entry);
                 self.slots.remove(key);
-                self.roomless.remove(&(key.1, key.0.clone()));
                 entry.status().forget(&key.0);
                 return;
             }
@@ -127,11 +126,16 @@ impl Reconciler {
             return;
         };
         slot.hold = hold;
+        let place = (key.1, key.0.clone());
+        let is_full = self.readers >= self.services.limits.readers;
+        if is_full {
+            self.roomless.insert(place);
+        } else {
+            self.roomless.remove(&place);
+        }
         if slot.hold.is_some() {
-            self.roomless.insert((key.1, key.0.clone()));
             return;
         }
-        self.roomless.remove(&(key.1, key.0.clone()));
         let limits = &self.services.limits;
         let recent = i64::try_from(limits.early_hold.as_millis()).unwrap_or(i64::MAX);
         let declared = &slot.entry.declared;
@@ -151,7 +155,9 @@ impl Reconciler {
             });
         };
         let watch = Arc::new(Watch::new(Arc::clone(&interface.node_tid), Box::new(on_first)));
-        let options = declared.point_options(capture_type, &self.services.defaults);
+        let mut options = declared.point_options(capture_type, &self.services.defaults);
+        // Each further node of a capture gets a smaller share: 256 of them have six budgets, not 256.
+        options.raw_budget_bytes /= slot.entry.status().running() + 1;
         let points = (self.services.points)(options, Arc::clone(&slot.seen.ledger));
         let stop = CancellationToken::new();
         let is_packet_socket = capture_type == CaptureType::AfPacket;
@@ -309,7 +315,8 @@ impl Reconciler {
         for (_, number) in at_node.map(|(key, _)| key) {
             round.add(*number, node.clone(), false);
         }
-        for (number, node) in self.roomless.iter().take(1) {
+        let free = self.services.limits.readers.saturating_sub(self.readers);
+        for (number, node) in self.roomless.iter().take(free) {
             round.add(*number, node.clone(), false);
         }
     }

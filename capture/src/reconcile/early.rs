@@ -240,7 +240,12 @@ impl<S: Clone> Shared<S> {
             return None;
         }
         match (self.open)(&interface) {
-            Ok(socket) => Some((socket, is_up(node))),
+            // Looked at again, for this thread may be some events behind.
+            Ok(socket) => {
+                let now = self.graph.snapshot();
+                let was_up = is_up(node) || now.node(&node.id).is_none_or(|now| is_up(now));
+                Some((socket, was_up))
+            }
             Err(reason) => {
                 // An interface that is gone already, mostly.
                 tracing::debug!(interface = interface.name, reason, "first packets are not held");

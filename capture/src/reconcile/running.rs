@@ -43,14 +43,19 @@ impl Captures {
             action: "list",
             reason,
         })?;
-        let declared = kept.into_iter().filter_map(|(id, document)| {
-            let restored = Declared::restore(&id, document, &services.defaults);
-            // It stays in the store: a version that can read it may come.
-            restored
-                .inspect_err(|reason| tracing::error!(id, reason, "a capture that was kept can't be read"))
-                .ok()
-        });
-        let declared = declared.collect();
+        let now = now_ms();
+        let mut declared = Vec::with_capacity(kept.len());
+        for (id, document) in kept {
+            match Declared::restore(&id, document, &services.defaults) {
+                // One that the store does not forget now is listed, and ends a little later.
+                Ok(old)
+                    if old.expires.is_some_and(|expires| expires <= now)
+                        && services.store.delete(&id).is_ok() => {}
+                Ok(restored) => declared.push(restored),
+                // It stays in the store: a version that can read it may come.
+                Err(reason) => tracing::error!(id, reason, "a capture that was kept can't be read"),
+            }
+        }
         let thread_failed = |error: std::io::Error| CaptureError::Thread(error.to_string());
 
         let open: Opener<_> = Box::new(|interface| {
