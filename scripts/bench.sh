@@ -1,33 +1,37 @@
 #!/bin/bash
 # Measure flowtap, and beside it, on the same packets in the same run, the tools that people use now.
 #
-#   bench.sh [decode|files|samples|graph...]      all of them unless said
+#   bench.sh [decode|files|samples|graph|live...]      all of them unless said
 #
 #   decode    packets a second through decoding and the flow table, in this process
 #   files     whole capture files, records stored: beside softflowd, nfpcapd, tshark
 #   samples   sFlow over UDP: beside sfcapd
 #   graph     a topology of 10,000 interfaces: changes, queries, memory
+#   live      packets of a veth pair: beside softflowd, nfpcapd, tcpdump, dumpcap; needs root
 #
 # Environment: RUNS (3) measurements of each, of which the median is shown; packets in each file: MIX
 # (1000000), SMALL (5000000), CHURN (4000000); SFLOW (200000) datagrams at RATE (40000) a second; CPU
-# and FEEDER, the processors for what is measured (the last one) and for what sends (0).
+# and FEEDER, the processors for what is measured (the last one) and for what sends (0); RATES, packets a
+# second to try live, upwards (100000 ... 1500000, 0 for as fast as it goes).
 # How to read it: benches/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-((${#parts[@]})) || parts=(decode files samples graph)
+((${#parts[@]})) || parts=(decode files samples graph live)
 for part in "${parts[@]}"; do
-    [[ $part =~ ^(decode|files|samples|graph)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+    [[ $part =~ ^(decode|files|samples|graph|live)$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 done
 
 export RUNS=${RUNS:-3} RATE=${RATE:-40000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
 mix=${MIX:-1000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-200000}
 export FLOWTAP=$PWD/target/release/flowtap CAPGEN=$PWD/target/release/examples/capgen
-export DATA=$PWD/target/bench-data
+export FLOOD=$PWD/target/release/examples/flood DATA=$PWD/target/bench-data
+export RATES=${RATES:-100000 200000 300000 400000 500000 600000 700000 800000 900000 1000000 1200000 1500000 0}
 
 cargo build --quiet --locked --release
 cargo build --quiet --locked --release -p flowtap-flow --example capgen
+cargo build --quiet --locked --release -p flowtap-collectors --example flood
 mkdir -p "$DATA"
 
 # made NAME COUNT ARGUMENT...: let capgen make NAME.pcap, unless it is there and so long.
@@ -46,8 +50,8 @@ made churn "$churn"
 made sflow "$sflow" 100000
 
 missing=()
-declare -A PACKAGE_OF=([softflowd]=softflowd [nfpcapd]=nfdump [tshark]=tshark [sfcapd]=nfdump-sflow)
-for tool in softflowd nfpcapd tshark sfcapd; do
+declare -A PACKAGE_OF=([softflowd]=softflowd [nfpcapd]=nfdump [tshark]=tshark [sfcapd]=nfdump-sflow [tcpdump]=tcpdump [dumpcap]=wireshark-common)
+for tool in softflowd nfpcapd tshark sfcapd tcpdump dumpcap; do
     command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || missing+=("${PACKAGE_OF[$tool]}")
 done
 ((${#missing[@]} == 0)) || echo "not installed, so not compared: apt-get install ${missing[*]}"

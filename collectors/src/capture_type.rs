@@ -65,8 +65,11 @@ impl CaptureType {
             "ovsbridge" => &[Self::OvsSflow, Self::PcapSocket],
             "ovsport" => &[Self::OvsMirror],
             "bond" | "bridge" | "can" | "device" | "dummy" | "geneve" | "gre" | "gretap" | "hsr" | "ifb"
-            | "internal" | "ip6gre" | "ip6gretap" | "ip6tnl" | "ipip" | "ipoib" | "ipvlan" | "lowpan"
-            | "macvlan" | "macvtap" | "sit" | "tap" | "tun" | "vcan" | "veth" | "vlan" | "vxlan" => INTERFACE,
+            | "internal" | "ip6gre" | "ip6gretap" | "ip6tnl" | "ipip" | "ipoib" | "ipvlan" | "ipvtap"
+            | "lowpan" | "macvlan" | "macvtap" | "netkit" | "openvswitch" | "ppp" | "sit" | "tap"
+            | "team" | "tun" | "vcan" | "veth" | "vlan" | "vrf" | "vti" | "vxlan" | "wireguard" | "xfrm" => {
+                INTERFACE
+            }
             _ => &[],
         }
     }

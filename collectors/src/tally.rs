@@ -6,6 +6,7 @@ use flowtap_flow::ledger::DropReason;
 
 use crate::Interface;
 use crate::afpacket::place;
+use crate::bpf::KernelFilter;
 use crate::feed::Feed;
 use crate::packet_socket::PacketSocket;
 
@@ -14,7 +15,8 @@ use crate::packet_socket::PacketSocket;
 /// Nothing in the kernel counts what a filter refuses. So where there is one a second socket counts every
 /// packet of the interface: its buffer is the smallest there is and nobody reads it, so the kernel drops
 /// packets there, which is the cheapest that it can do with them, and counts. What the first socket did
-/// not see of them was refused.
+/// not see of them was refused. The two begin and end one after the other: what passes in the
+/// microseconds between is not counted as refused, nor twice.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     everything: Option<Everything>,
@@ -42,6 +44,14 @@ impl Tally {
     pub(crate) fn bind(&self, index: u32) -> io::Result<()> {
         let everything = self.everything.as_ref();
         everything.map_or(Ok(()), |everything| everything.socket.bind(index))
+    }
+
+    /// Ends the count of what is refused; do so just before the first socket is closed to packets.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        match (&self.everything, KernelFilter::nothing().for_socket()) {
+            (Some(everything), Some(nothing)) => everything.socket.attach(&nothing),
+            _ => Ok(()),
+        }
     }
 
     /// Puts down what the kernel counted since the last call, `ask` telling how many packets passed the

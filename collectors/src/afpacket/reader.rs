@@ -100,6 +100,7 @@ impl AfPacketReader {
 /// Takes what the kernel has put into the ring, the block included that it is filling.
 fn finish(ring: &mut Ring, tally: &mut Tally, intake: &mut Intake) -> io::Result<()> {
     // What comes from now on is not asked for.
+    tally.end()?;
     if let Some(nothing) = KernelFilter::nothing().for_socket() {
         ring.socket().attach(&nothing)?;
     }
