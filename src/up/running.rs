@@ -163,19 +163,19 @@ impl Running {
             ticker.stop();
             table.flush();
         });
-        stop.part("flow table", Duration::from_secs(4), flush).await;
+        stop.part("flow table", Duration::from_secs(6), flush).await;
 
         let writer = self.writer;
-        let patience = stop.time_left(Duration::from_secs(2));
+        let patience = stop.time_left(Duration::from_secs(5));
         let store = async {
             spawn_blocking(move || writer.stop(patience))
                 .await?
                 .context("store")
         };
-        stop.part("store", Duration::from_secs(2), store).await;
+        stop.part("store", Duration::from_secs(4), store).await;
 
         self.http_stop.cancel();
-        stop.part("HTTP", Duration::ZERO, self.http).await;
+        stop.part("HTTP", Duration::from_secs(2), self.http).await;
 
         // After the last answer that needs it.
         let topology = self.topology.stop(stop.time_left(Duration::ZERO));

@@ -51,7 +51,10 @@ impl RunningTopology {
             .watch
             .then(|| Watchers::start(Arc::clone(&graph), watch_options(config)))
             .transpose()
-            .context("failed to start watching network namespaces")?;
+            .context(
+                "failed to start watching network namespaces; raise fs.inotify.max_user_instances and the limit \
+                 of open files, or set topology.watch = false",
+            )?;
         let ovsdb = config
             .ovsdb()?
             .map(|address| ovsdb::start(Arc::clone(&graph), OvsdbOptions::new(address)))

@@ -1,11 +1,12 @@
 //! Captures: of interfaces that are there, and of machines that are not yet.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::lab::Lab;
-use crate::support::{Server, eventually, need, pipe};
+use crate::support::{PATIENCE, Server, eventually, need, pipe};
 
 /// What `flowtap client capture create ARGUMENTS` made.
 fn create(server: &Server, arguments: &[&str]) -> String {
@@ -194,7 +195,7 @@ fn a_machine_that_boots_is_captured_from_its_first_packet() {
 #[test]
 fn no_boot_is_missed() {
     let (lab, data) = lab("n");
-    let server = lab.server(data.path());
+    let server = lab.server_alone(data.path());
     create(
         &server,
         &[
@@ -218,25 +219,37 @@ fn no_boot_is_missed() {
         lab.script("kill-vm.sh", &[&vm]);
     }
     assert_eq!(sent.len(), 100);
-    eventually("every frame of every machine", || {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
         let mut seen = BTreeMap::new();
-        for flow in server.query("G.Flows()").as_array()? {
+        for flow in server.query("G.Flows()").as_array().expect("flows") {
             for (end, packets) in [("A", "ABPackets"), ("B", "BAPackets")] {
                 let address = flow["Link"][end].as_str().unwrap_or_default();
                 if sent.contains_key(address) {
-                    *seen.entry(address.to_owned()).or_insert(0) += flow["Metric"][packets].as_u64()?;
+                    *seen.entry(address.to_owned()).or_insert(0) +=
+                        flow["Metric"][packets].as_u64().expect("a count");
                 }
             }
         }
-        (seen == sent).then_some(())
-    });
+        if seen == sent {
+            return;
+        }
+        let differ = sent
+            .iter()
+            .filter(|(address, _)| seen.get(*address) != sent.get(*address));
+        let differ: Vec<_> = differ
+            .map(|(address, sent)| (address, sent, seen.get(address)))
+            .collect();
+        assert!(Instant::now() < deadline, "sent and seen: {differ:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]
 fn the_first_frame_of_a_machine_that_does_not_wait_is_there() {
     let (lab, data) = lab("h");
     need("python3", "python3");
-    let server = lab.server(data.path());
+    let server = lab.server_alone(data.path());
     let id = create(
         &server,
         &["--gremlin", "G.V().Has('Name', Regex('taph.*')).HasKey('VM.ID')"],

@@ -39,11 +39,7 @@ fn captures(server: &Server) -> Vec<Value> {
 fn nothing_is_left_of_captures_that_came_and_went() {
     let lab = Lab::up("x");
     let data = tempfile::tempdir().expect("a directory");
-    // Namespaces of other labs come and go meanwhile; here they would be threads that come and go.
-    let config = data.path().join("flowtap.toml");
-    std::fs::write(&config, "[topology]\nnamespaces = []\ncontainers = false\n").expect("it is written");
-    let config = format!("--config={}", config.display());
-    let server = lab.server_with(&data.path().join("store"), &[&config]);
+    let server = lab.server_alone(data.path());
     let threads = || std::fs::read_dir(format!("/proc/{}/task", server.pid())).map_or(0, Iterator::count);
     // Files are the store's, which has more of them once there are flows.
     let sockets = || {

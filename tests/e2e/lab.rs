@@ -37,8 +37,15 @@ impl Lab {
         self.server_with(data, &[])
     }
 
-    /// The same with further arguments.
-    pub(crate) fn server_with(&self, data: &Path, arguments: &[&str]) -> Server {
+    /// The same, which sees its own namespace alone. Those of other tests come and go meanwhile: for a test
+    /// that counts what flowtap holds, they would be threads, sockets and new interfaces.
+    pub(crate) fn server_alone(&self, data: &Path) -> Server {
+        let config = data.join("alone.toml");
+        std::fs::write(&config, "[topology]\nnamespaces = []\ncontainers = false\n").expect("it is written");
+        self.server_with(&data.join("store"), &[&format!("--config={}", config.display())])
+    }
+
+    fn server_with(&self, data: &Path, arguments: &[&str]) -> Server {
         let ovsdb = format!("--ovsdb={}", self.database());
         let arguments: Vec<&str> = [ovsdb.as_str()].iter().chain(arguments).copied().collect();
         Server::start_in(&self.switch(), data, &arguments)

@@ -161,11 +161,7 @@ fn what_a_crash_leaves_and_what_the_switch_changes() {
 fn interfaces_that_come_and_go_leave_nothing() {
     let lab = Lab::up("l");
     let data = tempfile::tempdir().expect("a directory");
-    // Namespaces of other labs come and go meanwhile; here they would be threads that come and go.
-    let config = data.path().join("flowtap.toml");
-    std::fs::write(&config, "[topology]\nnamespaces = []\ncontainers = false\n").expect("it is written");
-    let config = format!("--config={}", config.display());
-    let server = lab.server_with(&data.path().join("store"), &[&config]);
+    let server = lab.server_alone(data.path());
     for vm in ["vm1", "vm2"] {
         let by_name = format!("G.V().Has('Type', 'veth', 'Name', 'tap{vm}', 'State', 'UP').HasKey('VM.ID')");
         node(&server, &by_name);

@@ -25,9 +25,9 @@ mod tests;
 use recorder::Recorder;
 use revisions::Revisions;
 
-/// Elements in one answer, some 2 KiB each: what a full live graph holds, twice. A longer time with
-/// more is refused, as there is no use in half a graph.
-const MAX_ELEMENTS: usize = 1_000_000;
+/// Elements in one answer, some 2 KiB each and interfaces 10: what a full live graph holds. A longer time
+/// with more is refused, as there is no use in half a graph.
+const MAX_ELEMENTS: usize = 200_000;
 
 /// How much of the past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

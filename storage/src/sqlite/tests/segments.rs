@@ -117,7 +117,9 @@ fn the_oldest_segments_go_while_there_is_too_much() {
     }
     store.finish_sealing();
     drop(store);
-    let bytes = open(dir.path()).stats().bytes_on_disk;
+    // The catalog is beside the bound: what it holds has bounds of its own.
+    let len = |name: &String| std::fs::metadata(dir.path().join(name)).unwrap().len();
+    let bytes: u64 = files(dir.path()).iter().map(len).sum();
     options.retention_bytes = Some(bytes - 1);
     let store = SqliteStore::open(dir.path(), options.clone()).unwrap();
     assert_eq!(store.retain(NOON).unwrap(), 1);

@@ -55,6 +55,10 @@ impl Link {
             ..Self::default()
         };
         for (kind, value) in Attributes::after(body, FIXED) {
+            // News of a wireless driver come as a link's, with nothing of the link but its name.
+            if kind == IFLA_WIRELESS {
+                return None;
+            }
             link.take(kind, value);
         }
         // A veth names its peer, and whatever has no other end or ground names itself or zero.

@@ -1,5 +1,7 @@
 //! From what was heard to the graph.
 
+use serde_json::Value;
+
 use crate::element::Metadata;
 use crate::error::TopologyError;
 use crate::graph::{Edit, NodeSpec};
@@ -7,6 +9,10 @@ use crate::watch::shared::{Mailbox, Shared};
 use crate::watch::wiring::Port;
 
 use super::interfaces::{Interface, Interfaces};
+
+/// Lists whose entries have a `State`, which the kernel turns all the time: between machines that talk some
+/// thousand times a day. A turn makes no revision, else the graph's history would hold little else.
+const TURNING: [&str; 2] = ["Neighbors", "FDB"];
 
 /// What a [`flush`] could not do.
 #[derive(Debug, Default)]
@@ -49,6 +55,8 @@ pub(super) fn flush(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mail
         for index in &dirty {
             if let Err(error) = create(edit, interfaces, shared, *index) {
                 left.refused = Some(error);
+                // There may be room at the next look.
+                interfaces.dirty.insert(*index);
             }
         }
         for index in dirty {
@@ -76,8 +84,19 @@ fn update(edit: &mut Edit<'_>, interfaces: &mut Interfaces, index: u32) -> bool 
         return true;
     };
     let pending = std::mem::take(&mut interface.pending);
+    let there = edit.snapshot().node(&node).cloned();
+    let is_turn = |key: &str, value: &Option<Value>| {
+        let before = there.as_ref().and_then(|node| node.metadata.get(key));
+        TURNING.contains(&key) && only_states_differ(before, value.as_ref())
+    };
+    let (turned, changed): (Vec<_>, Vec<_>) =
+        pending.into_iter().partition(|(key, value)| is_turn(key, value));
+    for (key, value) in turned {
+        // One that is not there any more is noticed below.
+        let _ = edit.update_metrics(&node, key, |list| *list = value.unwrap_or_default());
+    }
     let said = edit.update_node(&node, |metadata| {
-        for (key, value) in pending {
+        for (key, value) in changed {
             match value {
                 Some(value) => metadata.insert(key.to_owned(), value),
                 None => metadata.remove(key),
@@ -85,6 +104,21 @@ fn update(edit: &mut Edit<'_>, interfaces: &mut Interfaces, index: u32) -> bool 
         }
     });
     said.is_ok()
+}
+
+/// Whether two lists have the same entries, but for their `State`.
+fn only_states_differ(before: Option<&Value>, after: Option<&Value>) -> bool {
+    let entries = |list: Option<&Value>| -> Option<Vec<String>> {
+        let stateless = |entry: &Value| {
+            let mut entry = entry.as_object()?.clone();
+            entry.remove("State");
+            Some(Value::Object(entry).to_string())
+        };
+        let mut entries: Vec<String> = list?.as_array()?.iter().map(stateless).collect::<Option<_>>()?;
+        entries.sort_unstable();
+        Some(entries)
+    };
+    entries(before).is_some_and(|before| entries(after) == Some(before))
 }
 
 /// Makes the node of an interface that has none.
@@ -143,5 +177,28 @@ fn count_one(edit: &mut Edit<'_>, interface: &mut Interface, now: i64) {
     if let (Some(delta), Some((start, _))) = (delta, before) {
         let last = delta.to_json(Some(start), now);
         let _ = edit.update_metrics(node, "LastUpdateMetric", |metric| *metric = last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::only_states_differ;
+
+    #[test]
+    fn a_turn_of_a_state_is_no_change() {
+        let list = |state: &str, mac: &str| json!([{"IP": "10.0.0.1", "MAC": mac, "State": [state]}, {"IP": "10.0.0.2"}]);
+        let before = list("NUD_REACHABLE", "02:00");
+        assert!(only_states_differ(
+            Some(&before),
+            Some(&list("NUD_STALE", "02:00"))
+        ));
+        assert!(!only_states_differ(
+            Some(&before),
+            Some(&list("NUD_STALE", "02:01"))
+        ));
+        assert!(!only_states_differ(Some(&before), None));
+        assert!(!only_states_differ(None, Some(&before)));
     }
 }

@@ -55,19 +55,22 @@ impl Directories {
     }
 
     /// Watches whatever is there now, and lists it. What comes later is told by [`Directories::read`].
-    ///
-    /// # Errors
-    /// That a directory can be neither watched nor waited for.
-    pub(super) fn arm(&mut self) -> io::Result<BTreeSet<PathBuf>> {
-        let mut names = BTreeSet::new();
+    /// Beside it the directories that can be neither watched nor waited for, with why.
+    pub(super) fn arm(&mut self) -> (BTreeSet<PathBuf>, Vec<(PathBuf, io::Error)>) {
+        let (mut names, mut failed) = (BTreeSet::new(), Vec::new());
         for directory in self.wanted.clone() {
             // Listed after it is watched: what comes between is seen twice.
-            if self.watch(&directory)? {
+            let is_there = self.watch(&directory).unwrap_or_else(|error| {
+                failed.push((directory.clone(), error));
+                // It can be looked into all the same, if not by whoever may not.
+                directory.is_dir()
+            });
+            if is_there {
                 let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
                 names.extend(entries.map(|entry| entry.path()));
             }
         }
-        Ok(names)
+        (names, failed)
     }
 
     /// Returns whether the directory is there, and not another name of one that is watched already.
@@ -173,7 +176,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let old = file(&root.path().join("old"));
         let mut directories = Directories::new(vec![root.path().to_owned()]).unwrap();
-        assert_eq!(directories.arm().unwrap(), [old.clone()].into());
+        assert_eq!(directories.arm().0, [old.clone()].into());
         let new = file(&root.path().join("new"));
         fs::remove_file(&old).unwrap();
         let changes = directories.read().unwrap();
@@ -188,14 +191,14 @@ mod tests {
         let directory = root.path().join("docker/netns");
         let mut directories = Directories::new(vec![directory.clone()]).unwrap();
         for _ in 0..2 {
-            assert!(directories.arm().unwrap().is_empty());
+            assert!(directories.arm().0.is_empty());
             fs::create_dir(root.path().join("docker")).unwrap();
             assert!(directories.read().unwrap().all);
-            assert!(directories.arm().unwrap().is_empty());
+            assert!(directories.arm().0.is_empty());
             fs::create_dir(&directory).unwrap();
             assert!(directories.read().unwrap().all);
             let early = file(&directory.join("early"));
-            assert_eq!(directories.arm().unwrap(), [early].into());
+            assert_eq!(directories.arm().0, [early].into());
             let late = file(&directory.join("late"));
             assert_eq!(directories.read().unwrap().names, [late].into());
             fs::remove_dir_all(root.path().join("docker")).unwrap();
@@ -211,14 +214,14 @@ mod tests {
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let entry = file(&real.join("blue"));
         let mut directories = Directories::new(vec![real, link]).unwrap();
-        assert_eq!(directories.arm().unwrap(), [entry].into());
+        assert_eq!(directories.arm().0, [entry].into());
     }
 
     #[test]
     fn other_files_beside_the_way_to_a_directory_are_nothing() {
         let root = tempfile::tempdir().unwrap();
         let mut directories = Directories::new(vec![root.path().join("netns")]).unwrap();
-        directories.arm().unwrap();
+        directories.arm().0;
         file(&root.path().join("some.pid"));
         assert_eq!(directories.read().unwrap(), Changes::default());
     }

@@ -122,17 +122,21 @@ impl Namespaces {
 
     /// Runs until the doorbell is stopped; ends when all watchers have.
     pub(super) fn run(mut self) {
-        let host = self.shared.graph.host().clone();
-        if let Err(error) = self.watch(self.own, None, host, Found::Own) {
-            self.reporter.failed("starting the netlink watcher", &error);
-        }
-        self.look_at_all();
         self.reporter.running();
+        self.look_at_all();
+        let mut is_failing = false;
         while !self.shared.doorbell.is_stopped() {
-            if let Err(error) = self.turn() {
-                self.reporter.failed("waiting for namespaces", &error);
-                std::thread::sleep(SCAN_PAUSE);
+            match self.turn() {
+                Ok(()) if is_failing => self.reporter.running(),
+                Ok(()) => {}
+                Err(error) => {
+                    self.reporter.failed("waiting for namespaces", &error);
+                    std::thread::sleep(SCAN_PAUSE);
+                    is_failing = true;
+                    continue;
+                }
             }
+            is_failing = false;
         }
         let ids: Vec<_> = self.watched.keys().copied().collect();
         for id in ids {
@@ -187,24 +191,31 @@ impl Namespaces {
     /// Looks at all names and all processes.
     fn look_at_all(&mut self) {
         self.left_out = 0;
-        match self.directories.arm() {
-            Ok(names) => {
-                let gone: Vec<_> = self
-                    .names
-                    .keys()
-                    .filter(|name| !names.contains(*name))
-                    .cloned()
-                    .collect();
-                for name in gone {
-                    self.forget(&name);
-                }
-                for name in names {
-                    if !self.retries.contains_key(&name) {
-                        self.look_at(&name, 0);
-                    }
-                }
+        if !self.watched.contains_key(&self.own) {
+            let host = self.shared.graph.host().clone();
+            if let Err(error) = self.watch(self.own, None, host, Found::Own) {
+                self.reporter.failed("starting the netlink watcher", &error);
             }
-            Err(error) => self.reporter.failed("watching directories of namespaces", &error),
+        }
+        let (names, failed) = self.directories.arm();
+        let gone: Vec<_> = self
+            .names
+            .keys()
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.forget(&name);
+        }
+        for name in names {
+            if !self.retries.contains_key(&name) {
+                self.look_at(&name, 0);
+            }
+        }
+        // One directory that flowtap may not enter is no reason to doubt the others.
+        for (directory, error) in failed {
+            self.reporter
+                .note(format!("{} can't be watched: {error}", directory.display()));
         }
         if self.shared.options.processes {
             self.look_at_processes();

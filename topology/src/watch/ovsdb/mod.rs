@@ -98,6 +98,8 @@ pub fn start(graph: Arc<Graph>, options: OvsdbOptions) -> io::Result<OvsdbWatche
                     _dropped = stopped => {}
                 }
             });
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
         })?;
     Ok(OvsdbWatcher {
         health,
