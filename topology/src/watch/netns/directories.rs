@@ -221,7 +221,7 @@ mod tests {
     fn other_files_beside_the_way_to_a_directory_are_nothing() {
         let root = tempfile::tempdir().unwrap();
         let mut directories = Directories::new(vec![root.path().join("netns")]).unwrap();
-        directories.arm().0;
+        directories.arm();
         file(&root.path().join("some.pid"));
         assert_eq!(directories.read().unwrap(), Changes::default());
     }
