@@ -1,32 +1,33 @@
 //! The list of captures.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use flowtap_collectors::{CaptureType, EarlyPackets};
-use flowtap_flow::ledger::{Ledger, LedgerSnapshot};
-use flowtap_flow::point::PointOptions;
+use flowtap_flow::ledger::LedgerSnapshot;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_storage::Histogram;
-use flowtap_topology::Waker;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::declare::{Declared, NewCapture};
 use crate::document::{Capture, CaptureEvent, EventKind, NodeState, State};
-use crate::entry::Entry;
+use crate::entry::{Entry, Hints};
 use crate::error::CaptureError;
 use crate::explain::{Explanation, explain};
 use crate::journal::Place;
-use crate::reconcile::{Bell, EarlyStats, Keeper, Message, wants_early};
-use crate::services::CaptureServices;
-use crate::standing::{Standing, StandingInput};
+use crate::reconcile::{EarlyStats, Keeper, Link, Message, wants_early};
+use crate::standing::Standing;
 
 /// Deleted captures whose log can still be read, some 64 KiB each at most: whoever follows a capture sees
 /// its end.
 const KEPT_OF_DELETED: usize = 32;
+
+/// How long a list takes at most to tell why captures name nothing; of others it tells what it knows.
+const LIST_PATIENCE: Duration = Duration::from_millis(50);
+/// The same for one capture.
+const GET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A capture's counters, without the rest: what `/metrics` needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,31 +71,6 @@ struct Shared {
 struct Declarations {
     now: Vec<Arc<Entry>>,
     deleted: VecDeque<Arc<Entry>>,
-}
-
-/// The way to the reconciler.
-#[derive(Clone)]
-pub(crate) struct Link {
-    pub(crate) services: Arc<CaptureServices>,
-    pub(crate) inbox: Sender<Message>,
-    pub(crate) waker: Waker,
-    pub(crate) keeper: Arc<Keeper<EarlyPackets>>,
-    pub(crate) expiry: Arc<Bell>,
-}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
-    }
-}
-
-impl Link {
-    /// Tells the reconciler. One that has ended has nothing to do with it any more.
-    pub(crate) fn tell(&self, message: Message) {
-        if self.inbox.send(message).is_ok() {
-            self.waker.wake();
-        }
-    }
 }
 
 impl Captures {
@@ -148,9 +124,7 @@ impl Captures {
         self.declared_mut().now.push(Arc::clone(&entry));
         drop(number);
         // Before the caller knows of the capture: the next interface that appears is covered.
-        if wants_early(&entry) {
-            link.keeper.want(true);
-        }
+        self.want_early(&link.keeper);
         if entry.declared.expires.is_some() {
             link.expiry.ring();
         }
@@ -207,9 +181,10 @@ impl Captures {
     #[must_use]
     pub fn list(&self) -> Vec<Capture> {
         let graph = self.link().ok().map(|link| link.services.graph.snapshot());
+        let hints = graph.as_deref().map(|graph| Hints::new(graph, LIST_PATIENCE));
         let mut list: Vec<Capture> = self.standing().iter().map(Standing::read).collect();
         let entries = self.entries();
-        list.extend(entries.iter().map(|entry| entry.read(graph.as_deref())));
+        list.extend(entries.iter().map(|entry| entry.read(hints.as_ref())));
         list
     }
 
@@ -224,7 +199,8 @@ impl Captures {
         standing.or_else(|| {
             let entry = self.entry(id)?;
             let graph = self.link().ok().map(|link| link.services.graph.snapshot());
-            let mut document = entry.read(graph.as_deref());
+            let hints = graph.as_deref().map(|graph| Hints::new(graph, GET_PATIENCE));
+            let mut document = entry.read(hints.as_ref());
             document.events = entry.events();
             Some(document)
         })
@@ -353,55 +329,6 @@ impl Captures {
         self.link().map(|link| link.keeper.stats()).unwrap_or_default()
     }
 
-    /// Lists a standing input as [`State::Starting`]. `options` tell clients how its packets become flows,
-    /// and `ledger` is the one that its reader counts in.
-    ///
-    /// # Errors
-    /// [`CaptureError::SameInput`] if an input of this type and address is listed already.
-    pub fn register(
-        &self,
-        input: &StandingInput,
-        options: &PointOptions,
-        ledger: Arc<Ledger>,
-    ) -> Result<Arc<str>, CaptureError> {
-        let id = input.id();
-        let mut all = self.standing_mut();
-        if all.iter().any(|standing| *standing.id() == *id) {
-            return Err(CaptureError::SameInput {
-                kind: input.kind.as_str(),
-                address: input.address.clone(),
-            });
-        }
-        all.push(Standing::new(input, options, ledger));
-        Ok(id)
-    }
-
-    /// Says what a standing input is doing, and why where the state alone does not tell.
-    ///
-    /// # Errors
-    /// [`CaptureError::Unknown`].
-    pub fn set_state(&self, id: &str, state: State, reason: impl Into<String>) -> Result<(), CaptureError> {
-        self.change(id, |standing| standing.set_state(state, reason.into()))
-    }
-
-    /// Says where a standing input really listens, which differs from what it was told if that was port 0.
-    /// Its id stays.
-    ///
-    /// # Errors
-    /// [`CaptureError::Unknown`].
-    pub fn set_listening(&self, id: &str, address: &str) -> Result<(), CaptureError> {
-        self.change(id, |standing| standing.listens(address))
-    }
-
-    fn change(&self, id: &str, change: impl FnOnce(&mut Standing)) -> Result<(), CaptureError> {
-        let mut all = self.standing_mut();
-        let standing = all.iter_mut().find(|standing| standing.id() == id);
-        let changed = standing.map(change);
-        drop(all);
-        self.changed();
-        changed.ok_or_else(|| CaptureError::Unknown(id.to_owned()))
-    }
-
     /// Connects the list with a reconciler, or with none.
     pub(crate) fn set_link(&self, link: Option<Link>) {
         *write(&self.shared.link) = link;
@@ -422,6 +349,13 @@ impl Captures {
     /// What is declared, in order.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         read(&self.shared.declared).now.clone()
+    }
+
+    /// Says whether the first packets of new interfaces are to be held.
+    pub(crate) fn want_early(&self, keeper: &Keeper<EarlyPackets>) {
+        // Under the lock: nobody who looked at the list before a change says so after it.
+        let declared = read(&self.shared.declared);
+        keeper.want(declared.now.iter().any(|entry| wants_early(entry)));
     }
 
     /// Lets those who wait for a state look.
@@ -447,7 +381,7 @@ impl Captures {
         read(&self.shared.standing)
     }
 
-    fn standing_mut(&self) -> RwLockWriteGuard<'_, Vec<Standing>> {
+    pub(crate) fn standing_mut(&self) -> RwLockWriteGuard<'_, Vec<Standing>> {
         write(&self.shared.standing)
     }
 

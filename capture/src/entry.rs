@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use flowtap_collectors::CaptureType;
 use flowtap_flow::ledger::{Ledger, LedgerSnapshot};
@@ -49,6 +50,22 @@ pub(crate) struct Seen {
     /// The node can never have what was declared: it is shown, and is no failure of the capture.
     pub(crate) is_refused: bool,
     pub(crate) ledger: Arc<Ledger>,
+}
+
+/// What an expression that names nothing is explained by. That costs as much as some queries.
+pub(crate) struct Hints<'a> {
+    graph: &'a Snapshot,
+    /// After that, what was said of an older graph is said again.
+    until: Instant,
+}
+
+impl<'a> Hints<'a> {
+    pub(crate) fn new(graph: &'a Snapshot, patience: Duration) -> Self {
+        Self {
+            graph,
+            until: Instant::now() + patience,
+        }
+    }
 }
 
 /// Why an expression names nothing, as of one version of the graph.
@@ -104,8 +121,8 @@ impl Entry {
         self.status().journal.events()
     }
 
-    /// The document. `graph` is asked why nothing is named, if that is so.
-    pub(crate) fn read(&self, graph: Option<&Snapshot>) -> Capture {
+    /// The document. If nothing is named, `hints` tell why.
+    pub(crate) fn read(&self, hints: Option<&Hints<'_>>) -> Capture {
         let mut document = self.declared.document();
         let status = self.status();
         document.state = status.state;
@@ -126,23 +143,26 @@ impl Entry {
         }
         let names_none = status.named == Some(0) && status.state == State::Waiting;
         drop(status);
-        if names_none && let Some(text) = graph.and_then(|graph| self.why_none(graph)) {
+        if names_none && let Some(text) = hints.and_then(|hints| self.why_none(hints)) {
             document.reason = text;
         }
         document
     }
 
-    /// Why the expression names nothing. Asked anew when the graph has changed: it costs as much as some
-    /// queries.
-    fn why_none(&self, graph: &Snapshot) -> Option<String> {
+    /// Why the expression names nothing. Asked anew when the graph has changed and there is time for it.
+    fn why_none(&self, hints: &Hints<'_>) -> Option<String> {
         let expression = self.declared.expression.as_ref().ok()?;
         let mut known = self.why_none.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.as_ref().filter(|known| known.sequence == graph.sequence()) {
+        let sequence = hints.graph.sequence();
+        if let Some(known) = known.as_ref().filter(|known| known.sequence == sequence) {
             return Some(known.text.clone());
         }
-        let text = explain::why_none(expression, graph)?;
+        if Instant::now() > hints.until {
+            return known.as_ref().map(|known| known.text.clone());
+        }
+        let text = explain::why_none(expression, hints.graph)?;
         *known = Some(WhyNone {
-            sequence: graph.sequence(),
+            sequence,
             text: text.clone(),
         });
         Some(text)

@@ -7,8 +7,10 @@ use flowtap_flow::point::PointOptions;
 use flowtap_flow::timestamp::Timestamp;
 use uuid::Uuid;
 
+use crate::captures::Captures;
 use crate::declare::{key_mode, raw_packet_limit};
 use crate::document::{Capture, State};
+use crate::error::CaptureError;
 
 /// The namespace of the ids of standing inputs: a UUIDv4 drawn once for flowtap. Changing it gives
 /// every standing input a new id, and with that cuts stored flows off from their capture.
@@ -145,5 +147,56 @@ impl Standing {
         document.count = u32::from(document.state.is_capturing());
         document.ledger = self.ledger.snapshot().into();
         document
+    }
+}
+
+impl Captures {
+    /// Lists a standing input as [`State::Starting`]. `options` tell clients how its packets become flows,
+    /// and `ledger` is the one that its reader counts in.
+    ///
+    /// # Errors
+    /// [`CaptureError::SameInput`] if an input of this type and address is listed already.
+    pub fn register(
+        &self,
+        input: &StandingInput,
+        options: &PointOptions,
+        ledger: Arc<Ledger>,
+    ) -> Result<Arc<str>, CaptureError> {
+        let id = input.id();
+        let mut all = self.standing_mut();
+        if all.iter().any(|standing| *standing.id() == *id) {
+            return Err(CaptureError::SameInput {
+                kind: input.kind.as_str(),
+                address: input.address.clone(),
+            });
+        }
+        all.push(Standing::new(input, options, ledger));
+        Ok(id)
+    }
+
+    /// Says what a standing input is doing, and why where the state alone does not tell.
+    ///
+    /// # Errors
+    /// [`CaptureError::Unknown`].
+    pub fn set_state(&self, id: &str, state: State, reason: impl Into<String>) -> Result<(), CaptureError> {
+        self.change(id, |standing| standing.set_state(state, reason.into()))
+    }
+
+    /// Says where a standing input really listens, which differs from what it was told if that was port 0.
+    /// Its id stays.
+    ///
+    /// # Errors
+    /// [`CaptureError::Unknown`].
+    pub fn set_listening(&self, id: &str, address: &str) -> Result<(), CaptureError> {
+        self.change(id, |standing| standing.listens(address))
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Standing)) -> Result<(), CaptureError> {
+        let mut all = self.standing_mut();
+        let standing = all.iter_mut().find(|standing| standing.id() == id);
+        let changed = standing.map(change);
+        drop(all);
+        self.changed();
+        changed.ok_or_else(|| CaptureError::Unknown(id.to_owned()))
     }
 }

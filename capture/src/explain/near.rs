@@ -1,5 +1,7 @@
 //! Nodes that an expression just misses.
 
+use std::cmp::Ordering;
+
 use flowtap_collectors::CaptureType;
 use flowtap_topology::{Node, Snapshot};
 
@@ -12,28 +14,30 @@ const ALIKE: f64 = 0.75;
 
 /// The nodes that meet most of the conditions but not all, nearest first, `limit` at most.
 pub(super) fn near_misses(expression: &Expression, graph: &Snapshot, limit: usize) -> Vec<NearMiss> {
-    let criteria = criteria(expression.query(), graph);
-    let mut misses: Vec<Miss<'_>> = graph
-        .nodes()
-        .filter_map(|node| Miss::of(node, &criteria))
-        .collect();
-    misses.sort_by(|a, b| {
-        b.rank()
-            .partial_cmp(&a.rank())
-            .unwrap_or(std::cmp::Ordering::Equal)
-            .then_with(|| a.name().cmp(&b.name()))
-    });
-    misses.truncate(limit);
-    let misses = misses.into_iter().map(|miss| NearMiss {
+    nearest(&criteria(expression.query(), graph), graph, limit)
+}
+
+/// As [`near_misses`], for an expression that was taken apart already.
+pub(super) fn nearest(criteria: &[Criterion], graph: &Snapshot, limit: usize) -> Vec<NearMiss> {
+    // A few of many: no more than these are kept in order.
+    let mut nearest: Vec<Miss<'_>> = Vec::with_capacity(limit + 1);
+    for miss in graph.nodes().filter_map(|node| Miss::of(node, criteria)) {
+        let place = nearest.partition_point(|nearer| nearer.compare(&miss) == Ordering::Less);
+        if place < limit {
+            nearest.insert(place, miss);
+            nearest.truncate(limit);
+        }
+    }
+    let misses = nearest.into_iter().map(|miss| NearMiss {
         node: NodeName::of(miss.node, graph),
-        why: miss.why(),
+        why: why(miss.node, criteria),
     });
     misses.collect()
 }
 
 struct Miss<'a> {
     node: &'a Node,
-    failed: Vec<&'a Criterion>,
+    can_be_captured: bool,
     met: usize,
     /// How many conditions it meets before the first that it does not: whoever writes an expression begins
     /// with what matters most.
@@ -43,42 +47,45 @@ struct Miss<'a> {
 
 impl<'a> Miss<'a> {
     /// `None` if it meets all, or nothing of it is near.
-    fn of(node: &'a Node, criteria: &'a [Criterion]) -> Option<Self> {
-        let (met, failed): (Vec<_>, Vec<_>) = criteria
-            .iter()
-            .partition(|criterion| criterion.met_by.contains(&node.id));
-        let nearness = failed.iter().map(|criterion| criterion.nearness(node));
-        let nearness = nearness.fold(0.0, f64::max);
-        let is_near = !failed.is_empty() && (!met.is_empty() || nearness >= ALIKE);
-        is_near.then_some(Self {
+    fn of(node: &'a Node, criteria: &[Criterion]) -> Option<Self> {
+        let (mut met, mut met_first, mut nearness) = (0, None, 0.0_f64);
+        for (place, criterion) in criteria.iter().enumerate() {
+            if criterion.met_by.contains(&node.id) {
+                met += 1;
+            } else {
+                met_first.get_or_insert(place);
+                nearness = nearness.max(criterion.nearness(node));
+            }
+        }
+        let met_first = met_first?;
+        let types = CaptureType::of_node(node.node_type().unwrap_or_default());
+        (met > 0 || nearness >= ALIKE).then_some(Self {
             node,
-            failed,
-            met: met.len(),
-            met_first: criteria
-                .iter()
-                .take_while(|criterion| criterion.met_by.contains(&node.id))
-                .count(),
+            can_be_captured: !types.is_empty(),
+            met,
+            met_first,
             nearness,
         })
     }
 
-    /// First what can be captured at all, then who meets most, then who is most alike.
-    fn rank(&self) -> (bool, usize, usize, f64) {
-        let types = CaptureType::of_node(self.node.node_type().unwrap_or_default());
-        (!types.is_empty(), self.met, self.met_first, self.nearness)
+    /// First what can be captured at all, then who meets most, then who is most alike. Nodes that are
+    /// equally near are shown in one order always.
+    fn compare(&self, other: &Self) -> Ordering {
+        let rank = |miss: &Self| (miss.can_be_captured, miss.met, miss.met_first);
+        let (own, others) = (self.node, other.node);
+        rank(other)
+            .cmp(&rank(self))
+            .then_with(|| other.nearness.total_cmp(&self.nearness))
+            .then_with(|| own.name().cmp(&others.name()))
+            .then_with(|| own.id.cmp(&others.id))
     }
+}
 
-    /// Nodes that are equally near are shown in one order always.
-    fn name(&self) -> (Option<&str>, &str) {
-        (self.node.name(), self.node.id.as_str())
-    }
-
-    fn why(&self) -> String {
-        let reasons: Vec<String> = self
-            .failed
-            .iter()
-            .map(|failed| failed.why_not(self.node))
-            .collect();
-        reasons.join("; ")
-    }
+/// Why a node is not named.
+fn why(node: &Node, criteria: &[Criterion]) -> String {
+    let failed = criteria
+        .iter()
+        .filter(|criterion| !criterion.met_by.contains(&node.id));
+    let reasons: Vec<String> = failed.map(|criterion| criterion.why_not(node)).collect();
+    reasons.join("; ")
 }

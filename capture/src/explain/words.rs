@@ -3,7 +3,7 @@
 use flowtap_topology::Snapshot;
 
 use super::criteria::criteria;
-use super::near::near_misses;
+use super::near::nearest;
 use crate::declare::Expression;
 use crate::summary::count;
 
@@ -39,15 +39,15 @@ pub(crate) fn why_none(expression: &Expression, graph: &Snapshot) -> Option<Stri
         (None, None) => format!("{} leaves none", step.step),
     };
     let mut text = format!("the expression matches none of {}: {cause}", count(graph.len()));
-    if let [nearest, ..] = near_misses(expression, graph, 1).as_slice() {
-        let node = &nearest.node;
+    if let [miss, ..] = nearest(&criteria, graph, 1).as_slice() {
+        let node = &miss.node;
         let namespace = match node.namespace.as_str() {
             "" => String::new(),
             namespace => format!(" in {namespace}"),
         };
         text.push_str(&format!(
             "; nearest is {} {}{namespace}: {}",
-            node.node_type, node.name, nearest.why
+            node.node_type, node.name, miss.why
         ));
     }
     Some(text)

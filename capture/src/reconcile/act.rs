@@ -160,8 +160,8 @@ impl Reconciler {
         options.raw_budget_bytes /= slot.entry.status().running() + 1;
         let points = (self.services.points)(options, Arc::clone(&slot.seen.ledger));
         let stop = CancellationToken::new();
-        let is_packet_socket = capture_type == CaptureType::AfPacket;
-        let claim = is_packet_socket.then(|| self.keeper.claim(&key.0, graph.sequence()));
+        let takes_early = capture_type == CaptureType::AfPacket && !slot.has_early;
+        let claim = takes_early.then(|| self.keeper.claim(&key.0, graph.sequence()));
         let job = Job {
             key: key.clone(),
             reader,
@@ -330,6 +330,7 @@ impl Reconciler {
             }
             // If it is there again, it is another one.
             slot.named_at = now_ms();
+            slot.has_early = false;
             slot.is_counted = false;
             slot.trouble = None;
             round.add(*number, node.clone(), true);

@@ -58,7 +58,8 @@ struct State<S> {
     order: VecDeque<(u64, NodeId)>,
     /// The last event that was looked at.
     seen: u64,
-    is_wanted: bool,
+    /// The last event before sockets were asked for; `None` while they are not.
+    wanted_since: Option<u64>,
     is_stopped: bool,
     stats: EarlyStats,
 }
@@ -98,7 +99,7 @@ impl<S: Clone + Send + 'static> Keeper<S> {
                 held: HashMap::new(),
                 order: VecDeque::new(),
                 seen: snapshot.sequence(),
-                is_wanted: false,
+                wanted_since: None,
                 is_stopped: false,
                 stats: EarlyStats::default(),
             }),
@@ -117,9 +118,12 @@ impl<S: Clone + Send + 'static> Keeper<S> {
 
     /// Says whether a capture is declared that could take a new interface.
     pub(crate) fn want(&self, is_wanted: bool) {
+        let now = self.shared.graph.snapshot().sequence();
         let mut state = self.shared.state();
-        state.is_wanted = is_wanted;
-        if !is_wanted {
+        if is_wanted {
+            state.wanted_since.get_or_insert(now);
+        } else {
+            state.wanted_since = None;
             state.held.clear();
             state.order.clear();
         }
@@ -213,7 +217,7 @@ impl<S: Clone> Shared<S> {
 
     fn look(&self, event: &Event) {
         let opened = match &event.change {
-            Change::NodeAdded(node) if self.state().is_wanted => self.hold(node),
+            Change::NodeAdded(node) if self.state().wants(event) => self.hold(node),
             _ => None,
         };
         let mut state = self.state();
@@ -221,7 +225,7 @@ impl<S: Clone> Shared<S> {
             state.held.remove(&node.id);
         }
         if let (Change::NodeAdded(node), Some((socket, was_up))) = (&event.change, opened)
-            && state.is_wanted
+            && state.wants(event)
             && !state.is_stopped
         {
             state.insert(node.id.clone(), socket, was_up, self.limits.early_sockets);
@@ -257,6 +261,12 @@ impl<S: Clone> Shared<S> {
 }
 
 impl<S> State<S> {
+    /// Whether a node that came with `event` is to be held: one that was there before the first capture is
+    /// not, however late it is looked at.
+    fn wants(&self, event: &Event) -> bool {
+        self.wanted_since.is_some_and(|since| event.sequence > since)
+    }
+
     fn insert(&mut self, node: NodeId, socket: S, was_up: bool, limit: usize) {
         while self.held.len() >= limit {
             let Some((number, oldest)) = self.order.pop_front() else {
@@ -312,5 +322,107 @@ impl<S> State<S> {
         oldest.map_or(Duration::from_secs(60), |held| {
             hold.saturating_sub(held.opened.elapsed())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use flowtap_topology::NodeSpec;
+
+    use super::*;
+
+    /// A keeper whose sockets are numbers, and whose opener waits until it is let go.
+    fn keeper(graph: &Arc<Graph>, limits: CaptureLimits) -> (Keeper<u32>, Sender<()>) {
+        let (release, gate): (Sender<()>, Receiver<()>) = channel();
+        let gate = Mutex::new(gate);
+        let open: Opener<u32> = Box::new(move |interface| {
+            gate.lock().unwrap().recv().unwrap();
+            Ok(interface.index)
+        });
+        let keeper = Keeper::start(Arc::clone(graph), limits, open).unwrap();
+        keeper.want(true);
+        (keeper, release)
+    }
+
+    fn add(graph: &Graph, name: &str, index: u32) -> (NodeId, u64) {
+        let host = graph.host().clone();
+        let spec = NodeSpec::new(&host, "veth", name).with("IfIndex", index);
+        let node = graph.upsert_node(spec).unwrap();
+        (node, graph.snapshot().sequence())
+    }
+
+    #[test]
+    fn whoever_claims_waits_for_the_thread_and_all_get_the_same() {
+        let graph = Arc::new(Graph::new("here"));
+        let (keeper, release) = keeper(&graph, CaptureLimits::default());
+        let (node, sequence) = add(&graph, "tap0", 7);
+        let claims = [keeper.claim(&node, sequence), keeper.claim(&node, sequence)];
+        std::thread::scope(|scope| {
+            let taken = claims.map(|claim| scope.spawn(|| claim.take()));
+            release.send(()).unwrap();
+            for held in taken {
+                let held = held.join().unwrap().unwrap();
+                assert_eq!((held.socket, held.was_up), (7, false));
+            }
+        });
+        // What is not held is not waited for.
+        assert!(keeper.claim(&NodeId::from("nobody"), sequence).take().is_none());
+        assert!(graph.edit(|edit| edit.remove_node(&node)));
+        let gone = graph.snapshot().sequence();
+        assert!(keeper.claim(&node, gone).take().is_none());
+    }
+
+    #[test]
+    fn a_node_that_was_there_before_the_first_capture_is_not_held() {
+        let graph = Arc::new(Graph::new("here"));
+        let (keeper, release) = keeper(&graph, CaptureLimits::default());
+        keeper.want(false);
+        let (before, _) = add(&graph, "tap0", 7);
+        keeper.want(true);
+        let (after, sequence) = add(&graph, "tap1", 8);
+        release.send(()).unwrap();
+        assert_eq!(keeper.claim(&after, sequence).take().unwrap().socket, 8);
+        assert!(keeper.claim(&before, sequence).take().is_none());
+        keeper.want(false);
+        assert!(keeper.claim(&after, sequence).take().is_none());
+        assert_eq!(keeper.stats().opened, 1);
+    }
+
+    #[test]
+    fn an_interface_that_comes_up_while_its_socket_is_opened_may_have_sent_before() {
+        let graph = Arc::new(Graph::new("here"));
+        let (keeper, release) = keeper(&graph, CaptureLimits::default());
+        let (node, _) = add(&graph, "tap0", 7);
+        graph.set_metadata(&node, "State", "UP").unwrap();
+        release.send(()).unwrap();
+        let sequence = graph.snapshot().sequence();
+        assert!(keeper.claim(&node, sequence).take().unwrap().was_up);
+    }
+
+    #[test]
+    fn a_thousand_nodes_leave_no_trace() {
+        let limits = CaptureLimits {
+            early_sockets: 2,
+            ..CaptureLimits::default()
+        };
+        let graph = Arc::new(Graph::new("here"));
+        let (keeper, release) = keeper(&graph, limits);
+        let mut last = 0;
+        for index in 1..=1_000 {
+            release.send(()).unwrap();
+            let (node, _) = add(&graph, "tap0", index);
+            assert!(graph.edit(|edit| edit.remove_node(&node)));
+            last = graph.snapshot().sequence();
+        }
+        let (node, _) = add(&graph, "tap1", 1);
+        release.send(()).unwrap();
+        let held = keeper.claim(&node, graph.snapshot().sequence());
+        while keeper.shared.state().seen <= last {
+            std::thread::yield_now();
+        }
+        assert_eq!(held.take().unwrap().socket, 1);
+        assert!(keeper.shared.state().order.len() <= 5);
     }
 }

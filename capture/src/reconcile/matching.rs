@@ -15,6 +15,8 @@ struct Watched {
     nodes: HashSet<NodeId>,
     /// The graph has changed in a way that may matter, and the whole expression is to be asked.
     is_stale: bool,
+    /// It was asked before.
+    is_known: bool,
     /// Why it could not be asked; then the nodes of before stand.
     problem: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Matching {
                 entry: Arc::clone(entry),
                 nodes: HashSet::new(),
                 is_stale: true,
+                is_known: false,
                 problem: None,
             });
         }
@@ -181,8 +184,9 @@ impl Matching {
             Err(problem) => watched.problem = Some(format!("its nodes can't be found: {problem}")),
         }
         let now = Instant::now();
-        // Below a tenth of a millisecond nobody else is kept waiting.
-        let rest = Some(now - start).filter(|took| *took > Duration::from_micros(100));
+        // What is asked for the first time comes once; below a tenth of a millisecond nobody is kept waiting.
+        let is_again = std::mem::replace(&mut watched.is_known, true);
+        let rest = Some(now - start).filter(|took| is_again && *took > Duration::from_micros(100));
         self.rest_until = rest.map(|took| now + took);
         changed
     }

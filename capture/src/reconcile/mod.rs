@@ -9,6 +9,7 @@ mod act;
 mod early;
 mod expiry;
 mod judge;
+mod link;
 mod matching;
 mod metadata;
 mod reader;
@@ -30,8 +31,8 @@ use crate::entry::Entry;
 use crate::services::CaptureServices;
 pub use early::EarlyStats;
 pub(crate) use early::Keeper;
-pub(crate) use expiry::Bell;
 pub(crate) use judge::{Verdict, judge, namespace_of};
+pub(crate) use link::Link;
 use matching::Matching;
 use metadata::Written;
 use reader::{Opened, Report};
@@ -232,7 +233,7 @@ impl Reconciler {
     /// Takes the list of captures as it is now.
     fn refresh_list(&mut self, round: &mut Round) {
         let entries = self.captures.entries();
-        self.keeper.want(entries.iter().any(|entry| wants_early(entry)));
+        self.captures.want_early(&self.keeper);
         for (number, nodes) in self.matching.follow(&entries) {
             self.overfull.remove(&number);
             for node in nodes {
