@@ -147,6 +147,11 @@ fn a_renamed_node_is_read_on_under_its_new_name() {
         lab.graph.node(&node).unwrap().tid().unwrap().as_str()
     );
     assert_eq!(lab.log.opened().len(), 1);
+    lab.log.receive("eth0");
+    until("a packet under the new TID", || {
+        lab.log.tids.lock().unwrap().len() == 2
+    });
+    assert_eq!(*lab.log.tids.lock().unwrap(), [before, after.node_tid.clone()]);
     // Where the name was what it was picked by, it is picked no more.
     let by_name = lab.create("G.V().Has('Name', 'lan0')");
     lab.until_state(&by_name, "active");

@@ -18,6 +18,7 @@ use flowtap_flow::point::{PointOptions, Points};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::{Graph, NodeId, NodeSpec};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How long a condition may take on a machine that does other things too.
@@ -49,6 +50,7 @@ pub(crate) struct OpenedWith {
 struct Source {
     with: OpenedWith,
     gone: CancellationToken,
+    packet: Arc<Notify>,
 }
 
 /// What all fake collectors of a test share.
@@ -63,6 +65,8 @@ pub(crate) struct Log {
     pub(crate) deaf: Mutex<Vec<String>>,
     /// What no type supports.
     pub(crate) unsupported: Mutex<Option<String>>,
+    /// TIDs that packets were kept under, in order.
+    pub(crate) tids: Mutex<Vec<String>>,
     /// Lets deaf sources go.
     pub(crate) release: CancellationToken,
 }
@@ -93,6 +97,15 @@ impl Log {
 
     pub(crate) fn opened(&self) -> Vec<OpenedWith> {
         self.opened.lock().unwrap().clone()
+    }
+
+    /// Has a packet come in at an interface.
+    pub(crate) fn receive(&self, name: &str) {
+        for source in self.open.lock().unwrap().values() {
+            if source.with.interface.name == name {
+                source.packet.notify_one();
+            }
+        }
     }
 
     /// Has the sources of an interface end by themselves, as when it is deleted.
@@ -149,6 +162,7 @@ impl Collector for Fake {
         let source = Source {
             with,
             gone: CancellationToken::new(),
+            packet: Arc::default(),
         };
         open.insert(number, source.clone());
         Ok(Box::new(FakeReader {
@@ -171,17 +185,22 @@ impl Reader for FakeReader {
     fn run(self: Box<Self>, context: ReaderContext) -> Result<(), CollectError> {
         let interface = &self.source.with.interface;
         let mut sink = context.points.open(&interface.node_tid);
-        let bytes = [0; 60];
-        let packet = Packet::new(Timestamp::now(), 60, LinkType::ETHERNET, &bytes);
-        context.ledger.receive(1, 60);
-        sink.packets(&[packet]);
+        let mut receive = || {
+            let bytes = [0; 60];
+            context.ledger.receive(1, 60);
+            sink.packets(&[Packet::new(Timestamp::now(), 60, LinkType::ETHERNET, &bytes)]);
+        };
+        receive();
         let is_deaf = self.log.deaf.lock().unwrap().contains(&interface.name);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            tokio::select! {
-                () = context.stop.cancelled(), if !is_deaf => {}
-                () = self.source.gone.cancelled() => {}
-                () = self.log.release.cancelled() => {}
+            loop {
+                tokio::select! {
+                    () = context.stop.cancelled(), if !is_deaf => break,
+                    () = self.source.gone.cancelled() => break,
+                    () = self.log.release.cancelled() => break,
+                    () = self.source.packet.notified() => receive(),
+                }
             }
         });
         sink.flush();
@@ -201,17 +220,31 @@ impl Drop for FakeReader {
 }
 
 /// Counts what it is given as kept.
-struct Keep(Arc<Ledger>);
+struct Keep {
+    ledger: Arc<Ledger>,
+    log: Arc<Log>,
+}
+
+struct KeepAt {
+    ledger: Arc<Ledger>,
+    log: Arc<Log>,
+    tid: String,
+}
 
 impl Points for Keep {
-    fn open(&self, _node_tid: &str) -> Box<dyn Sink> {
-        Box::new(Keep(Arc::clone(&self.0)))
+    fn open(&self, node_tid: &str) -> Box<dyn Sink> {
+        Box::new(KeepAt {
+            ledger: Arc::clone(&self.ledger),
+            log: Arc::clone(&self.log),
+            tid: node_tid.to_owned(),
+        })
     }
 }
 
-impl Sink for Keep {
+impl Sink for KeepAt {
     fn packets(&mut self, batch: &[Packet<'_>]) {
-        self.0.keep(batch.len() as u64);
+        self.ledger.keep(batch.len() as u64);
+        self.log.tids.lock().unwrap().push(self.tid.clone());
     }
 
     fn flush(&mut self) {}
@@ -300,10 +333,14 @@ impl Lab {
             let log = Arc::clone(&self.log);
             Arc::new(Fake { kind, log })
         };
+        let log = Arc::clone(&self.log);
         CaptureServices {
             graph: Arc::clone(&self.graph),
             collectors: types.map(fake).into(),
-            points: Arc::new(|_: PointOptions, ledger| Arc::new(Keep(ledger)) as Arc<dyn Points>),
+            points: Arc::new(move |_: PointOptions, ledger| {
+                let log = Arc::clone(&log);
+                Arc::new(Keep { ledger, log }) as Arc<dyn Points>
+            }),
             store: self.store.clone(),
             exclude: Vec::new(),
             defaults: PointOptions::default(),
