@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use flowtap_collectors::{CaptureType, EarlyPackets};
+use flowtap_collectors::CaptureType;
 use flowtap_flow::ledger::LedgerSnapshot;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_storage::Histogram;
@@ -17,7 +17,7 @@ use crate::entry::{Entry, Hints};
 use crate::error::CaptureError;
 use crate::explain::{Explanation, explain};
 use crate::journal::Place;
-use crate::reconcile::{EarlyStats, Keeper, Link, Message, wants_early};
+use crate::reconcile::{EarlyStats, Keeper, Kernel, Link, Message, wants_early};
 use crate::standing::Standing;
 
 /// Deleted captures whose log can still be read, some 64 KiB each at most: whoever follows a capture sees
@@ -125,6 +125,7 @@ impl Captures {
         drop(number);
         // Before the caller knows of the capture: the next interface that appears is covered.
         self.want_early(&link.keeper);
+        link.keeper.settle();
         if entry.declared.expires.is_some() {
             link.expiry.ring();
         }
@@ -352,7 +353,7 @@ impl Captures {
     }
 
     /// Says whether the first packets of new interfaces are to be held.
-    pub(crate) fn want_early(&self, keeper: &Keeper<EarlyPackets>) {
+    pub(crate) fn want_early(&self, keeper: &Keeper<Kernel>) {
         // Under the lock: nobody who looked at the list before a change says so after it.
         let declared = read(&self.shared.declared);
         keeper.want(declared.now.iter().any(|entry| wants_early(entry)));

@@ -69,7 +69,11 @@ pub struct CaptureLimits {
     /// New interfaces whose packets are held at once. Each costs a socket and up to 8 MiB of what it
     /// queues. For one more the oldest is given up.
     pub early_sockets: usize,
-    /// How long they are held for a capture to name the interface.
+    /// Network namespaces that are watched for interfaces that do not exist yet, while a capture could take
+    /// them. Each costs a socket and up to 16 MiB of what it queues. In further ones new interfaces have a
+    /// socket a moment after they appear.
+    pub early_namespaces: usize,
+    /// How long packets are held for a capture to name the interface.
     pub early_hold: Duration,
 }
 
@@ -80,6 +84,7 @@ impl Default for CaptureLimits {
             readers: 256,
             pairs: 50_000,
             early_sockets: 64,
+            early_namespaces: 256,
             early_hold: Duration::from_secs(10),
         }
     }

@@ -40,8 +40,8 @@ impl NodeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FirstPackets {
-    /// Packets were held from before the interface could carry any: none is missing, but for those
-    /// that the ledger counts as dropped.
+    /// Packets were held from before the interface could carry any: none that came in is missing, but for
+    /// those that the ledger counts as dropped.
     Complete,
     /// Packets from before the capture began are possible, and are missing then.
     Unknown,

@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use flowtap_collectors::EarlyPackets;
 use flowtap_topology::Waker;
 
 use super::Message;
-use super::early::Keeper;
+use super::early::{Keeper, Kernel};
 use super::expiry::Bell;
 use crate::services::CaptureServices;
 
@@ -18,7 +17,7 @@ pub(crate) struct Link {
     pub(crate) services: Arc<CaptureServices>,
     pub(crate) inbox: Sender<Message>,
     pub(crate) waker: Waker,
-    pub(crate) keeper: Arc<Keeper<EarlyPackets>>,
+    pub(crate) keeper: Arc<Keeper<Kernel>>,
     pub(crate) expiry: Arc<Bell>,
 }
 

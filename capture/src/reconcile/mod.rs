@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use flowtap_collectors::{CaptureType, EarlyPackets};
+use flowtap_collectors::CaptureType;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::{Change, Event, NodeId, Snapshot, Subscription};
 
@@ -30,7 +30,7 @@ use crate::captures::Captures;
 use crate::entry::Entry;
 use crate::services::CaptureServices;
 pub use early::EarlyStats;
-pub(crate) use early::Keeper;
+pub(crate) use early::{Keeper, Kernel};
 pub(crate) use judge::{Verdict, judge, namespace_of};
 pub(crate) use link::Link;
 use matching::Matching;
@@ -139,7 +139,7 @@ struct Reconciler {
     inbox: Receiver<Message>,
     report: Report,
     events: Subscription,
-    keeper: Arc<Keeper<EarlyPackets>>,
+    keeper: Arc<Keeper<Kernel>>,
     matching: Matching,
     /// One for each capture and node that it names and that can be captured.
     slots: BTreeMap<Key, Slot>,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use flowtap_collectors::{CaptureRequest, CollectError, Collector, EarlyPackets, ReaderContext};
+use flowtap_collectors::{CaptureRequest, CollectError, Collector, ReaderContext};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::Waker;
 
-use super::early::Claim;
+use super::early::{Claim, Kernel};
 use super::{Key, Message};
 
 /// What a thread is to do.
@@ -23,7 +23,7 @@ pub(super) struct Job {
     pub(super) request: CaptureRequest,
     pub(super) context: ReaderContext,
     /// What is held of the interface from before.
-    pub(super) claim: Option<Claim<EarlyPackets>>,
+    pub(super) claim: Option<Claim<Kernel>>,
     pub(super) report: Report,
 }
 
@@ -50,14 +50,8 @@ pub(crate) struct Opened {
     /// When it was, in ms since the Unix epoch.
     pub(super) at: i64,
     pub(super) listens: Option<SocketAddr>,
-    /// `Some` if packets were held from before, and whether the interface was down then.
-    pub(super) early: Option<Early>,
-}
-
-/// What was known of an interface when its packets began to be held.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Early {
-    pub(super) was_up: bool,
+    /// `Some` if packets were held from before; true if none that came in before is missing.
+    pub(super) early: Option<bool>,
 }
 
 /// Starts the thread, which tells of itself by [`Message::Opened`] and [`Message::Ended`].
@@ -82,7 +76,7 @@ pub(super) fn spawn(job: Job) -> io::Result<JoinHandle<()>> {
 fn run(job: Job) -> Result<(), String> {
     let mut request = job.request;
     let early = job.claim.and_then(Claim::take);
-    let was_up = early.as_ref().map(|held| held.was_up);
+    let is_complete = early.as_ref().map(|held| held.is_complete);
     request.early = early.map(|held| held.socket);
     if job.context.stop.is_cancelled() {
         return Ok(());
@@ -93,7 +87,7 @@ fn run(job: Job) -> Result<(), String> {
     let opened = Opened {
         at: Timestamp::now().millis(),
         listens: reader.listens(),
-        early: was_up.map(|was_up| Early { was_up }),
+        early: is_complete,
     };
     job.report.send(Message::Opened {
         key: job.key,

@@ -5,10 +5,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use flowtap_collectors::EarlySocket;
 use flowtap_topology::Waker;
 
-use super::early::{Keeper, Opener};
+use super::early::{Keeper, Kernel};
 use super::expiry::Expiry;
 use super::matching::Matching;
 use super::metadata::Written;
@@ -58,12 +57,8 @@ impl Captures {
         }
         let thread_failed = |error: std::io::Error| CaptureError::Thread(error.to_string());
 
-        let open: Opener<_> = Box::new(|interface| {
-            let socket = EarlySocket::open(interface).map_err(|error| error.to_string())?;
-            Ok(socket.packets())
-        });
         let graph = Arc::clone(&services.graph);
-        let keeper = Keeper::start(Arc::clone(&graph), services.limits, open).map_err(thread_failed)?;
+        let keeper = Keeper::start(Arc::clone(&graph), services.limits, Kernel).map_err(thread_failed)?;
         let keeper = Arc::new(keeper);
         let (sender, inbox) = channel();
         let (_, events) = graph.subscribe();

@@ -247,9 +247,7 @@ impl Slot {
         let capture_type = running.capture_type;
         let node = &mut self.seen.node;
         node.start_delay_ms = Some(self.since.until(opened.at));
-        // Held from a moment at which the interface could not carry packets yet.
-        let is_complete = opened.early.is_some_and(|early| !early.was_up);
-        node.first_packets = Some(if is_complete {
+        node.first_packets = Some(if opened.early == Some(true) {
             FirstPackets::Complete
         } else {
             FirstPackets::Unknown
