@@ -8,3 +8,4 @@ mod life;
 mod overload;
 mod record;
 mod tcpdump;
+mod tunnel;
