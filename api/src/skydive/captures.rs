@@ -128,10 +128,5 @@ where
     F: FnOnce(&Captures) -> Result<T, CaptureError> + Send + 'static,
 {
     let captures = app.services.captures.clone();
-    let turn = Arc::clone(&app.declaring).acquire_owned().await;
-    let done = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        work(&captures)
-    });
-    Ok(done.await.map_err(Failure::panicked)??)
+    resource::in_turn(app, move || work(&captures)).await
 }

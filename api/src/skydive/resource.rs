@@ -82,16 +82,22 @@ where
     F: FnOnce(&Declared) -> Result<T, DeclaredError> + Send + 'static,
 {
     let declared = Arc::clone(&app.services.declared);
+    in_turn(app, move || work(&declared)).await
+}
+
+/// Runs a change beside the async runtime: it may wait for the disk. One at a time.
+pub(super) async fn in_turn<T, E, F>(app: &Arc<App>, work: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+    F: FnOnce() -> Result<T, E> + Send + 'static,
+{
     let turn = Arc::clone(&app.declaring).acquire_owned().await;
     let done = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        work(&declared)
+        work()
     });
-    let done = done.await.map_err(|error| {
-        tracing::error!(%error, "a declaration panicked");
-        Failure::new(Code::Internal, "the request failed inside flowtap", "see the log")
-    })?;
-    Ok(done?)
+    done.await.map_err(Failure::panicked)?.map_err(Into::into)
 }
 
 /// 201 and the resource.

@@ -76,10 +76,9 @@ pub(super) async fn graph(
         let _turn = turn;
         message::reply(kind, &uuid, 200, &elements)
     };
-    let text = tokio::task::spawn_blocking(write).await.map_err(|error| {
-        tracing::error!(%error, "writing the topology panicked");
-        Failure::new(Code::Internal, "the request failed inside flowtap", "see the log")
-    })?;
+    let text = tokio::task::spawn_blocking(write)
+        .await
+        .map_err(Failure::panicked)?;
     let held = app.runner.hold(text.len())?;
     Ok((text, held))
 }
