@@ -7,14 +7,16 @@ use ahash::RandomState;
 use flowtap_flow::flow::{FinishType, Flow, FlowMetric};
 use flowtap_flow::packet::RawPacket;
 use flowtap_flow::query::FlowUpdate;
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
+use super::block::Block;
+use super::columns::{self, TextIds};
 use super::dictionary::{Dictionary, Slot};
 use super::raw::Group;
-use super::row::{FlowStatement, TextIds};
+use super::row::FlowStatement;
 use super::segment::{Segment, Totals};
 use super::zone::{Kind, Zones};
-use super::{raw, schema};
+use super::{raw, schema, zone};
 use crate::error::StoreError;
 
 /// The segment being written: its connection, and what is remembered between batches.
@@ -40,7 +42,8 @@ struct Memory {
     metric_zones: Zones,
     totals: Totals,
     chunk: Vec<u8>,
-    /// Empty between batches.
+    /// Empty between batches, as is the group.
+    block: Block,
     group: Group,
 }
 
@@ -79,20 +82,22 @@ impl SegmentWriter {
 
 impl Memory {
     fn load(connection: &Connection, open_flows_limit: usize) -> rusqlite::Result<Self> {
-        let last = |table: &str| {
-            let sql = format!("SELECT ifnull(max(id), 0) FROM {table}");
-            connection.query_row(&sql, [], |row| row.get(0))
+        let last = |table: &str, column: &str| -> rusqlite::Result<i64> {
+            let sql = format!("SELECT {column} FROM {table} ORDER BY id DESC LIMIT 1");
+            let found = connection.query_row(&sql, [], |row| row.get(0)).optional()?;
+            Ok(found.unwrap_or(0))
         };
         Ok(Self {
             dictionary: Dictionary::load(connection)?,
             open_flows: HashMap::default(),
             open_flows_limit,
-            last_flow: last("flow")?,
-            last_metric: last("metric")?,
+            last_flow: last("flow", "id")?.max(last("flow_block", "last")?),
+            last_metric: last("metric", "id")?,
             flow_zones: Zones::load(connection, Kind::Flow)?,
             metric_zones: Zones::load(connection, Kind::Metric)?,
             totals: Totals::load(connection)?,
             chunk: Vec::new(),
+            block: Block::default(),
             group: Group::default(),
         })
     }
@@ -104,6 +109,7 @@ impl Memory {
             for update in batches.iter().copied().flatten() {
                 self.write_update(&mut statements, update)?;
             }
+            self.write_block(&mut statements)?;
             self.write_group(&mut statements)?;
         }
         self.flow_zones.save(&transaction)?;
@@ -116,14 +122,18 @@ impl Memory {
     fn write_update(&mut self, statements: &mut Statements<'_>, update: &FlowUpdate) -> rusqlite::Result<()> {
         let flow = &update.flow;
         let finished = flow.finish_type != FinishType::NotFinished;
+        // Its totals are its one interval, and nothing of it will ever change.
         let whole = update.first && finished && update.interval == flow.metric;
         let (id, is_new) = self.flow_row(statements, update, finished)?;
         let texts = self.text_ids(statements, flow)?;
-        statements.flow.execute(id, flow, texts, whole)?;
-        self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
-        if !whole {
+        if whole {
+            self.write_whole(statements, id, flow, texts)?;
+        } else {
+            columns::write(id, flow, texts, &mut statements.flow)?;
+            statements.flow.execute()?;
             self.write_metric(statements, id, &update.interval)?;
         }
+        self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
         if !update.packets.is_empty() {
             self.write_packets(statements, id, is_new, &update.packets)?;
         }
@@ -172,6 +182,29 @@ impl Memory {
             node: id(Slot::Node, &flow.node_tid)?,
             capture: id(Slot::Capture, &flow.capture_id)?,
         })
+    }
+
+    fn write_whole(
+        &mut self,
+        statements: &mut Statements<'_>,
+        id: i64,
+        flow: &Flow,
+        texts: TextIds,
+    ) -> rusqlite::Result<()> {
+        if self.block.is_full() || self.block.first().is_some_and(|first| !zone::is_same(first, id)) {
+            self.write_block(statements)?;
+        }
+        columns::write(id, flow, texts, &mut self.block)?;
+        self.block.end_flow(id);
+        Ok(())
+    }
+
+    fn write_block(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
+        if let Some(block) = self.block.filled() {
+            statements.flow_block.execute(block)?;
+            self.block.clear();
+        }
+        Ok(())
     }
 
     fn write_metric(
@@ -237,6 +270,7 @@ impl Memory {
 /// Prepared once a connection, taken once a batch.
 struct Statements<'c> {
     flow: FlowStatement<'c>,
+    flow_block: CachedStatement<'c>,
     continued: CachedStatement<'c>,
     metric: CachedStatement<'c>,
     raw_group: CachedStatement<'c>,
@@ -248,6 +282,7 @@ impl<'c> Statements<'c> {
     fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             flow: FlowStatement::prepare(connection)?,
+            flow_block: connection.prepare_cached("INSERT INTO flow_block VALUES (?1, ?2, ?3)")?,
             continued: connection.prepare_cached("INSERT INTO continued VALUES (?1, ?2)")?,
             metric: connection
                 .prepare_cached("INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,

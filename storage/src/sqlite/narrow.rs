@@ -13,7 +13,7 @@ use flowtap_flow::filter::{
 };
 use flowtap_flow::flow::{FlowId, MacAddr, TransportProtocol};
 
-use super::row::mac_number;
+use super::columns::mac_number;
 
 /// Longest list of terms: SQLite parses chains of `OR` up to a depth of 1,000. What is longer does not
 /// narrow.

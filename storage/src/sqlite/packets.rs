@@ -7,37 +7,37 @@ use flowtap_flow::packet::RawPacket;
 use flowtap_flow::query::Cancel;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
+use super::find::FoundFlow;
 use super::pool::{SegmentError, Snapshot};
 use super::raw;
-use super::read::FoundRow;
 
-/// Visits all packets that a segment has of the flows `rows`, which come newest first.
+/// Visits all packets that a segment has of the flows `found`, which come newest first.
 pub(super) fn visit(
     snapshot: &Snapshot<'_>,
-    rows: &[FoundRow],
+    found: &[FoundFlow],
     cancel: &Cancel,
     visit: &mut dyn FnMut(FlowId, RawPacket) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, SegmentError> {
     let sql = "SELECT data FROM raw WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
     let mut later = snapshot.connection.prepare_cached(sql)?;
     let mut groups = Groups::prepare(snapshot.connection)?;
-    for row in rows.iter().filter(|row| row.has_packets) {
+    for flow in found.iter().filter(|flow| flow.has_packets) {
         cancel.check()?;
         let mut hand_out = |chunk: &[u8]| -> Result<ControlFlow<()>, SegmentError> {
             for packet in raw::decode(chunk) {
-                let packet = packet.map_err(|_| SegmentError::DamagedPackets(row.id))?;
-                if visit(row.uuid, packet).is_break() {
+                let packet = packet.map_err(|_| SegmentError::DamagedPackets(flow.id))?;
+                if visit(flow.uuid, packet).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
             Ok(ControlFlow::Continue(()))
         };
-        if let Some(chunk) = groups.find(row.id)?
+        if let Some(chunk) = groups.find(flow.id)?
             && hand_out(chunk)?.is_break()
         {
             return Ok(ControlFlow::Break(()));
         }
-        let mut chunks = later.query([raw::key(row.id, 0), raw::key(row.id, u32::MAX)])?;
+        let mut chunks = later.query([raw::key(flow.id, 0), raw::key(flow.id, u32::MAX)])?;
         while let Some(chunk) = chunks.next()? {
             let chunk = chunk.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
             if hand_out(chunk)?.is_break() {

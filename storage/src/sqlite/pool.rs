@@ -43,7 +43,9 @@ pub(super) struct Snapshot<'a> {
 pub(super) enum SegmentError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error("raw packets of flow row {0} are damaged")]
+    #[error("flows from number {0} on are damaged")]
+    DamagedFlows(i64),
+    #[error("raw packets of flow number {0} are damaged")]
     DamagedPackets(i64),
     #[error(transparent)]
     Query(#[from] ReadError),

@@ -10,6 +10,11 @@ use rusqlite::Connection;
 /// Rows of a zone: `row >> SHIFT` is its number. 4,096 rows are read in about 1 ms.
 const SHIFT: u32 = 12;
 
+/// True if the rows `a` and `b` are of one zone.
+pub(super) fn is_same(a: i64, b: i64) -> bool {
+    a >> SHIFT == b >> SHIFT
+}
+
 /// Which table's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -8,10 +8,11 @@ CREATE TABLE dictionary (
     text TEXT NOT NULL
 ) STRICT;
 
--- One row per flow, replaced in place while it lives. Rows are numbered from 1 in order of arrival.
+-- One row per flow, replaced in place while it lives. Flows are numbered from 1 in order of arrival, here
+-- and in flow_block together.
 -- 64-bit ids and counters are stored as the signed number with the same bits. Columns that queries
 -- test come first: SQLite decodes a row from the left and only as far as it must. Columns have no types
--- (they hold integers unless said): checking 32 values of each row would cost a tenth of writing it.
+-- (they hold integers unless said): checking 31 values of each row would cost a tenth of writing it.
 CREATE TABLE flow (
     id           INTEGER PRIMARY KEY,
     uuid,
@@ -41,11 +42,18 @@ CREATE TABLE flow (
     rtt,          -- ns, 0 if not measured
     raw_packets,  -- kept so far, here or in an earlier segment
     finish,       -- FinishType
-    whole,        -- 1: the totals are the flow's only interval, it has no metric row
     metric_span,  -- start and last of the totals, where they are not the flow's
     last_update,  -- LastUpdateMetric: seven 64-bit numbers, little endian
     extra         -- FlowExtra as JSON
 );
+
+-- Flows whose first update was their last, many in one blob (its format: sqlite/block.rs). Their totals
+-- are their only interval: they have no metric row. A block ends where its zone does.
+CREATE TABLE flow_block (
+    id   INTEGER PRIMARY KEY,  -- number of its first flow
+    last INTEGER NOT NULL,     -- number of its last flow
+    data BLOB NOT NULL
+) STRICT;
 
 -- Rows of `flow` that go on with a flow of which an earlier row, here or in an earlier segment, is
 -- out of date. A table of its own, so that a reader loads the few of them without a scan.
@@ -82,7 +90,7 @@ CREATE TABLE raw (
     data BLOB NOT NULL
 ) STRICT;
 
--- Which times lie in which 4,096 rows (id >> 12) of `flow` (kind 0) and `metric` (kind 1): stands in
+-- Which times lie in which 4,096 numbers (id >> 12) of flows (kind 0) and metrics (kind 1): stands in
 -- for an index by time, at next to no cost, since rows arrive roughly in order of time.
 CREATE TABLE zone (
     kind      INTEGER NOT NULL,

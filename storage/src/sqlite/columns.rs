@@ -1,0 +1,318 @@
+//! A flow as a list of values, and back: the one list that rows ([`super::row`]) and blocks
+//! ([`super::block`]) both hold.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use flowtap_flow::flow::{
+    FinishType, Flow, FlowExtra, FlowId, FlowMetric, IcmpLayer, IcmpType, LinkLayer, MacAddr, NetworkLayer,
+    TransportLayer, TransportProtocol, ip_from_bytes,
+};
+use flowtap_flow::timestamp::Timestamp;
+
+/// How many there are. No more than 32: a block names them by the bits of a number.
+pub(super) const COUNT: usize = 31;
+
+/// The columns of table `flow`, in the order of the values.
+pub(super) const NAMES: &str = "id, uuid, start, last, application, layers, node, capture, net_a, net_b, \
+     protocol, port_a, port_b, tracking, l3_tracking, parent, link_a, link_b, link_id, net_id, icmp, \
+     ab_packets, ab_bytes, ba_packets, ba_bytes, rtt, raw_packets, finish, metric_span, last_update, extra";
+
+/// A value of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Null,
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+/// Values that no flowtap writes: the file is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+/// Takes the values of one flow after the other, [`COUNT`] for each.
+pub(super) trait Columns {
+    /// Takes the next value.
+    fn put(&mut self, value: Value<'_>) -> rusqlite::Result<()>;
+}
+
+/// Dictionary numbers of a flow's texts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextIds {
+    pub(super) application: i64,
+    pub(super) layers: i64,
+    pub(super) node: i64,
+    pub(super) capture: i64,
+}
+
+/// Puts the values of `flow`, whose number in the segment is `id`.
+#[inline]
+pub(super) fn write(id: i64, flow: &Flow, texts: TextIds, out: &mut impl Columns) -> rusqlite::Result<()> {
+    let int = Value::Int;
+    let unsigned = |number: u64| Value::Int(number.cast_signed());
+    let some = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
+    out.put(int(id))?;
+    out.put(unsigned(flow.uuid.0))?;
+    out.put(int(flow.start.nanos()))?;
+    out.put(int(flow.last.nanos()))?;
+    out.put(int(texts.application))?;
+    out.put(int(texts.layers))?;
+    out.put(int(texts.node))?;
+    out.put(int(texts.capture))?;
+    put_address(flow.network.map(|n| n.a), out)?;
+    put_address(flow.network.map(|n| n.b), out)?;
+    out.put(some(flow.transport.map(|t| t.protocol.number().into())))?;
+    out.put(some(flow.transport.map(|t| t.a.into())))?;
+    out.put(some(flow.transport.map(|t| t.b.into())))?;
+    out.put(unsigned(flow.tracking_id.0))?;
+    out.put(unsigned(flow.l3_tracking_id.0))?;
+    out.put(unsigned(flow.parent_uuid.0))?;
+    out.put(some(flow.link.map(|l| mac_number(l.a))))?;
+    out.put(some(flow.link.map(|l| mac_number(l.b))))?;
+    out.put(some(flow.link.map(|l| l.id.cast_signed())))?;
+    out.put(some(flow.network.map(|n| n.id.cast_signed())))?;
+    out.put(some(flow.icmp.map(icmp_number)))?;
+    out.put(unsigned(flow.metric.ab_packets))?;
+    out.put(unsigned(flow.metric.ab_bytes))?;
+    out.put(unsigned(flow.metric.ba_packets))?;
+    out.put(unsigned(flow.metric.ba_bytes))?;
+    out.put(unsigned(flow.metric.rtt))?;
+    out.put(int(flow.raw_packets_captured.into()))?;
+    out.put(int(flow.finish_type as i64))?;
+    if flow.metric.start == flow.start && flow.metric.last == flow.last {
+        out.put(Value::Null)?;
+    } else {
+        let span = [flow.metric.start, flow.metric.last].map(|time| time.nanos().to_le_bytes());
+        out.put(Value::Bytes(span.as_flattened()))?;
+    }
+    match &flow.last_update_metric {
+        Some(metric) => out.put(Value::Bytes(
+            metric_words(metric).map(i64::to_le_bytes).as_flattened(),
+        ))?,
+        None => out.put(Value::Null)?,
+    }
+    match &flow.extra {
+        // Serializing plain numbers and JSON itself cannot fail; if it ever did, the batch is refused.
+        Some(extra) => out
+            .put(Value::Bytes(&serde_json::to_vec(extra).map_err(|error| {
+                rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+            })?)),
+        None => out.put(Value::Null),
+    }
+}
+
+fn put_address(address: Option<IpAddr>, out: &mut impl Columns) -> rusqlite::Result<()> {
+    match address {
+        // A number needs no allocation to bind, and compares faster.
+        Some(IpAddr::V4(v4)) => out.put(Value::Int(i64::from(u32::from(v4)))),
+        Some(IpAddr::V6(v6)) => out.put(Value::Bytes(&v6.octets())),
+        None => out.put(Value::Null),
+    }
+}
+
+/// The values of one flow, as [`write`] put them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values<'a>(pub(super) [Value<'a>; COUNT]);
+
+impl Values<'_> {
+    /// The flow's number in the segment.
+    pub(super) fn id(&self) -> Result<i64, Damaged> {
+        self.int(0)
+    }
+
+    pub(super) fn uuid(&self) -> Result<FlowId, Damaged> {
+        self.unsigned(1).map(FlowId)
+    }
+
+    pub(super) fn start(&self) -> Result<Timestamp, Damaged> {
+        self.int(2).map(Timestamp::from_nanos)
+    }
+
+    pub(super) fn last(&self) -> Result<Timestamp, Damaged> {
+        self.int(3).map(Timestamp::from_nanos)
+    }
+
+    /// How many raw packets the flow has, here or in an earlier segment.
+    pub(super) fn raw_packets(&self) -> Result<u32, Damaged> {
+        self.number(26)
+    }
+
+    /// Totals since the flow began.
+    pub(super) fn metric(&self) -> Result<FlowMetric, Damaged> {
+        let (mut start, mut last) = (self.start()?, self.last()?);
+        if let Some(span) = self.words::<2>(28)? {
+            [start, last] = span.map(Timestamp::from_nanos);
+        }
+        Ok(FlowMetric {
+            ab_packets: self.unsigned(21)?,
+            ab_bytes: self.unsigned(22)?,
+            ba_packets: self.unsigned(23)?,
+            ba_bytes: self.unsigned(24)?,
+            start,
+            last,
+            rtt: self.unsigned(25)?,
+        })
+    }
+
+    /// The flow; `texts` is the segment's dictionary.
+    pub(super) fn flow(&self, texts: &[Arc<str>]) -> Result<Flow, Damaged> {
+        Ok(Flow {
+            uuid: self.uuid()?,
+            tracking_id: self.unsigned(13).map(FlowId)?,
+            l3_tracking_id: self.unsigned(14).map(FlowId)?,
+            parent_uuid: self.unsigned(15).map(FlowId)?,
+            layers_path: self.text(5, texts)?,
+            application: self.text(4, texts)?,
+            link: self.link()?,
+            network: self.network()?,
+            transport: self.transport()?,
+            icmp: self.optional(20)?.map(icmp_layer),
+            metric: self.metric()?,
+            last_update_metric: self.words(29)?.map(metric_from),
+            start: self.start()?,
+            last: self.last()?,
+            node_tid: self.text(6, texts)?,
+            capture_id: self.text(7, texts)?,
+            raw_packets_captured: self.raw_packets()?,
+            finish_type: FinishType::from_number(self.number(27)?),
+            extra: self.extra()?,
+        })
+    }
+
+    fn link(&self) -> Result<Option<LinkLayer>, Damaged> {
+        let Some(a) = self.optional(16)? else {
+            return Ok(None);
+        };
+        Ok(Some(LinkLayer {
+            a: mac_from(a),
+            b: mac_from(self.int(17)?),
+            id: self.unsigned(18)?,
+        }))
+    }
+
+    fn network(&self) -> Result<Option<NetworkLayer>, Damaged> {
+        let (Some(a), Some(b)) = (self.address(8)?, self.address(9)?) else {
+            return Ok(None);
+        };
+        let id = self.unsigned(19)?;
+        Ok(Some(NetworkLayer { a, b, id }))
+    }
+
+    fn transport(&self) -> Result<Option<TransportLayer>, Damaged> {
+        if self.0[10] == Value::Null {
+            return Ok(None);
+        }
+        Ok(Some(TransportLayer {
+            protocol: TransportProtocol::from_number(self.number(10)?).ok_or(Damaged)?,
+            a: self.number(11)?,
+            b: self.number(12)?,
+        }))
+    }
+
+    fn extra(&self) -> Result<Option<Box<FlowExtra>>, Damaged> {
+        match self.0[30] {
+            Value::Null => Ok(None),
+            Value::Bytes(json) => serde_json::from_slice(json).map(Some).map_err(|_| Damaged),
+            Value::Int(_) => Err(Damaged),
+        }
+    }
+
+    fn int(&self, column: usize) -> Result<i64, Damaged> {
+        self.optional(column)?.ok_or(Damaged)
+    }
+
+    fn unsigned(&self, column: usize) -> Result<u64, Damaged> {
+        self.int(column).map(i64::cast_unsigned)
+    }
+
+    fn number<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Damaged> {
+        T::try_from(self.int(column)?).map_err(|_| Damaged)
+    }
+
+    fn optional(&self, column: usize) -> Result<Option<i64>, Damaged> {
+        match self.0[column] {
+            Value::Null => Ok(None),
+            Value::Int(number) => Ok(Some(number)),
+            Value::Bytes(_) => Err(Damaged),
+        }
+    }
+
+    fn text(&self, column: usize, texts: &[Arc<str>]) -> Result<Arc<str>, Damaged> {
+        let id: usize = self.number(column)?;
+        texts.get(id).cloned().ok_or(Damaged)
+    }
+
+    fn address(&self, column: usize) -> Result<Option<IpAddr>, Damaged> {
+        let found = match self.0[column] {
+            Value::Null => return Ok(None),
+            Value::Int(v4) => u32::try_from(v4).ok().map(|v4| IpAddr::V4(Ipv4Addr::from(v4))),
+            Value::Bytes(bytes) if bytes.len() == 16 => ip_from_bytes(bytes),
+            Value::Bytes(_) => None,
+        };
+        found.map(Some).ok_or(Damaged)
+    }
+
+    /// `N` little-endian numbers.
+    fn words<const N: usize>(&self, column: usize) -> Result<Option<[i64; N]>, Damaged> {
+        let bytes = match self.0[column] {
+            Value::Null => return Ok(None),
+            Value::Int(_) => return Err(Damaged),
+            Value::Bytes(bytes) => bytes,
+        };
+        let (words, rest) = bytes.as_chunks::<8>();
+        let words = <&[[u8; 8]; N]>::try_from(words).ok().filter(|_| rest.is_empty());
+        words
+            .map(|words| Some(words.map(i64::from_le_bytes)))
+            .ok_or(Damaged)
+    }
+}
+
+fn metric_words(metric: &FlowMetric) -> [i64; 7] {
+    [
+        metric.ab_packets.cast_signed(),
+        metric.ab_bytes.cast_signed(),
+        metric.ba_packets.cast_signed(),
+        metric.ba_bytes.cast_signed(),
+        metric.start.nanos(),
+        metric.last.nanos(),
+        metric.rtt.cast_signed(),
+    ]
+}
+
+fn metric_from(words: [i64; 7]) -> FlowMetric {
+    let [ab_packets, ab_bytes, ba_packets, ba_bytes, start, last, rtt] = words;
+    FlowMetric {
+        ab_packets: ab_packets.cast_unsigned(),
+        ab_bytes: ab_bytes.cast_unsigned(),
+        ba_packets: ba_packets.cast_unsigned(),
+        ba_bytes: ba_bytes.cast_unsigned(),
+        start: Timestamp::from_nanos(start),
+        last: Timestamp::from_nanos(last),
+        rtt: rtt.cast_unsigned(),
+    }
+}
+
+/// A MAC address as the number that `link_a` and `link_b` hold.
+pub(super) fn mac_number(mac: MacAddr) -> i64 {
+    mac.0
+        .iter()
+        .fold(0, |number, byte| (number << 8) | i64::from(*byte))
+}
+
+fn mac_from(number: i64) -> MacAddr {
+    let [_, _, mac @ ..] = number.to_be_bytes();
+    MacAddr(mac)
+}
+
+fn icmp_number(icmp: IcmpLayer) -> i64 {
+    (icmp.kind as i64) << 24 | i64::from(icmp.code) << 16 | i64::from(icmp.id)
+}
+
+fn icmp_layer(number: i64) -> IcmpLayer {
+    let [_, _, _, _, kind, code, id @ ..] = number.to_be_bytes();
+    IcmpLayer {
+        kind: IcmpType::from_number(kind),
+        code,
+        id: u16::from_be_bytes(id),
+    }
+}
