@@ -150,6 +150,10 @@ mod tests {
         assert_eq!(*replayed, *graph.snapshot());
         assert!(view.advance(whole(&graph)).is_empty());
         graph
+            .update_metrics(&a, "Metric", |metric| *metric = 1.into())
+            .unwrap();
+        assert_eq!(view.advance(whole(&graph)).len(), 1, "it counts from now on");
+        graph
             .update_metrics(&a, "Metric", |metric| *metric = 2.into())
             .unwrap();
         assert!(view.advance(whole(&graph)).is_empty(), "metrics are no change");

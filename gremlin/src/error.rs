@@ -54,7 +54,8 @@ impl From<HistoryError> for QueryError {
     fn from(error: HistoryError) -> Self {
         let kind = match &error {
             HistoryError::NotKept => ErrorKind::Query,
-            HistoryError::TooMuch { .. } => ErrorKind::TooLarge,
+            HistoryError::TooMany { .. } | HistoryError::TooLarge { .. } => ErrorKind::TooLarge,
+            HistoryError::Cancelled => ErrorKind::Cancelled,
             HistoryError::Store(_) => ErrorKind::Store,
         };
         Self::new(kind, error.to_string())

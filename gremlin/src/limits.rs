@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flowtap_flow::flow::{Flow, FlowExtra};
-use serde_json::Value as Json;
+pub(crate) use flowtap_topology::json_bytes;
 
 use crate::error::{ErrorKind, QueryError};
 
@@ -103,21 +103,6 @@ pub(crate) fn flow_bytes(flow: &Flow) -> u64 {
         size(size_of::<FlowExtra>()) + layers
     });
     size(size_of::<Flow>() + texts) + extra
-}
-
-/// What a JSON value takes in memory, about.
-pub(crate) fn json_bytes(value: &Json) -> u64 {
-    let inner = match value {
-        Json::String(text) => size(text.len()),
-        Json::Array(values) => values.iter().map(json_bytes).sum(),
-        // 64: a node of the map's tree, shared, and the string's own header.
-        Json::Object(map) => map
-            .iter()
-            .map(|(key, value)| 64 + size(key.len()) + json_bytes(value))
-            .sum(),
-        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
-    };
-    size(size_of::<Json>()) + inner
 }
 
 /// `usize` has at most 64 bits wherever this runs.

@@ -106,15 +106,16 @@ impl Window {
 
     /// Which packets and metrics it shows; a single instant shows all until then.
     pub(crate) fn contents(self) -> TimeRange {
-        let from_ms = if self.from_ms == self.to_ms {
-            0
-        } else {
-            self.from_ms
-        };
+        let from_ms = if self.is_instant() { 0 } else { self.from_ms };
         TimeRange {
             from: Timestamp::from_millis(from_ms),
             to: self.end(),
         }
+    }
+
+    /// Whether it is one instant.
+    pub(crate) fn is_instant(self) -> bool {
+        self.from_ms == self.to_ms
     }
 
     /// Which graph it shows: what was there at some time within it.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +11,10 @@ use flowtap_flow::query::Cancel;
 use flowtap_gremlin::{
     Answer, Engine, EngineOptions, ErrorKind, Limits, NodeExpression, QueryError, select_nodes,
 };
-use flowtap_topology::{Graph, Metadata, NewNode, NodeId, NodeSpec, Topology};
+use flowtap_topology::{
+    Budget, Graph, History, HistoryError, Interval, Metadata, NewNode, NodeId, NodeMetric, NodeSpec, Slice,
+    Snapshot, Topology,
+};
 use serde_json::json;
 use support::graph::{fixed, graph_engine, tid};
 use support::{MemoryReader, TinyCompiler, metric, record};
@@ -147,6 +151,96 @@ fn whoever_stops_a_query_is_named() {
 }
 
 /// Walks that multiply end at the limit, not when memory does.
+/// A past that is never told: it takes until nobody waits for it any more.
+struct Endless;
+
+impl Endless {
+    fn tell<T>(budget: &Budget) -> Result<T, HistoryError> {
+        loop {
+            budget.check()?;
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl History for Endless {
+    fn slice(&self, _: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+        Self::tell(budget)
+    }
+
+    fn intervals(
+        &self,
+        _: NodeMetric,
+        _: &HashSet<NodeId>,
+        _: Slice,
+        budget: &Budget,
+    ) -> Result<Vec<Interval>, HistoryError> {
+        Self::tell(budget)
+    }
+}
+
+fn engine_over(history: impl History + 'static, timeout: Duration) -> Engine {
+    let options = EngineOptions {
+        limits: Limits {
+            timeout,
+            ..Limits::default()
+        },
+        ..EngineOptions::default()
+    };
+    let topology = Topology::new(fixed(), Some(Arc::new(history)));
+    let reader = Arc::new(MemoryReader::default());
+    Engine::new(reader, topology, Arc::new(TinyCompiler), options)
+}
+
+#[test]
+fn a_past_that_takes_too_long_is_given_up() {
+    let query = "G.At('-1h').V()";
+    let engine = engine_over(Endless, Duration::from_millis(20));
+    let error = run(&engine, query).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (
+            ErrorKind::TimedOut,
+            "the query took longer than its time limit; narrow it by time or by a filter"
+        )
+    );
+
+    let engine = engine_over(Endless, Duration::from_secs(3600));
+    let cancel = Cancel::default();
+    let error = std::thread::scope(|scope| {
+        let query = scope.spawn(|| engine.run(query, support::at(0), &cancel));
+        cancel.cancel();
+        query.join().unwrap().unwrap_err()
+    });
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Cancelled, "the query was cancelled")
+    );
+}
+
+#[test]
+fn a_past_that_is_too_large_is_refused_as_all_that_is() {
+    for (max_rows, max_bytes, message) in [
+        (1, 1 << 20, "more than 1 nodes and edges match; narrow the time"),
+        (
+            100,
+            100,
+            "the nodes and edges that match take more than 100 bytes; narrow the time",
+        ),
+    ] {
+        let engine = limited(Limits {
+            max_rows,
+            max_bytes,
+            ..Limits::default()
+        });
+        let error = run(&engine, "G.At('-70s', 60).V().Count()").unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::TooLarge, message)
+        );
+    }
+}
+
 #[test]
 fn a_walk_to_and_fro_is_bounded() {
     let graph = Graph::new("h");

@@ -77,6 +77,9 @@ pub struct SqliteOptions {
     /// Revisions of nodes and edges that the topology's history keeps, some 2 KiB each. Beyond it, the
     /// oldest go before their age.
     pub history_revisions: u64,
+    /// Intervals of metrics that it keeps, some 250 bytes each: a week of 100 interfaces that are never
+    /// still. Beyond it, the oldest go before their age.
+    pub history_intervals: u64,
 }
 
 impl Default for SqliteOptions {
@@ -87,6 +90,7 @@ impl Default for SqliteOptions {
             segment_bytes: 2 << 30,
             open_flows: 1 << 20,
             history_revisions: 1_000_000,
+            history_intervals: 2_000_000,
         }
     }
 }
@@ -180,6 +184,7 @@ impl SqliteStore {
         let retention = Retention {
             age: self.options.retention_age,
             revisions: self.options.history_revisions,
+            intervals: self.options.history_intervals,
         };
         let path = self.catalog.path().to_owned();
         SqliteHistory::start(path, graph, retention, Arc::clone(&self.lock))

@@ -166,6 +166,11 @@ impl Publisher {
         self.bell.ring(|rung| rung.published += 1);
     }
 
+    /// Wakes every thread that waits for an event.
+    pub(crate) fn wake(&self) {
+        self.bell.ring(|rung| rung.woken += 1);
+    }
+
     pub(crate) fn subscribe(&self) -> Subscription {
         Subscription {
             receiver: self.sender.subscribe(),

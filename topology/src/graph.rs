@@ -10,6 +10,7 @@ use crate::element::{Edge, Metadata, Node};
 use crate::error::TopologyError;
 use crate::event::{Publisher, Subscription};
 use crate::identity::{EdgeId, NodeId, Tid};
+use crate::interval::{IntervalLog, IntervalSink};
 use crate::snapshot::Snapshot;
 
 mod edges;
@@ -59,6 +60,7 @@ struct State {
     keys: HashMap<NodeId, Arc<str>>,
     /// The time of the newest event.
     at: i64,
+    intervals: IntervalSink,
 }
 
 impl Graph {
@@ -130,6 +132,14 @@ impl Graph {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.read().snapshot)
+    }
+
+    /// What nodes count from now on. One receives it: a later call takes it from an earlier one.
+    #[must_use]
+    pub fn intervals(&self) -> IntervalLog {
+        let log = IntervalLog::default();
+        self.write().intervals = IntervalSink::to(&log);
+        log
     }
 
     /// [`Edit::upsert_node`] by itself.

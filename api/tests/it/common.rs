@@ -249,10 +249,14 @@ pub(crate) fn open_declared(graph: &Arc<Graph>, directory: &Path) -> Arc<Declare
     Declared::open(Arc::clone(graph), store.resources()).unwrap()
 }
 
-/// Services over `reader`, with the real query engine.
+/// Services over `reader`, with the real query engine, and a graph without a past.
 pub(crate) fn services(reader: impl FlowReader + 'static) -> Services {
+    services_over(reader, Topology::new(Arc::new(Graph::new("compute-1")), None))
+}
+
+/// Services over `reader` and `topology`, with the real query engine.
+pub(crate) fn services_over(reader: impl FlowReader + 'static, topology: Topology) -> Services {
     let reader: Arc<dyn FlowReader> = Arc::new(reader);
-    let topology = Topology::new(Arc::new(Graph::new("compute-1")), None);
     let directory = tempfile::tempdir().unwrap();
     Services {
         identity: Arc::new(Identity {

@@ -1,11 +1,15 @@
 //! `/ws/subscriber`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use flowtap_topology::{Graph, History, HistoryError, LAYER2, Metadata, NodeSpec, Slice, Snapshot, Topology};
+use flowtap_topology::{
+    Budget, Graph, History, HistoryError, Interval, LAYER2, Metadata, NodeId, NodeMetric, NodeSpec, Slice,
+    Snapshot, Topology,
+};
 use serde_json::{Value, json};
 
-use crate::common::{sample, services};
+use crate::common::{sample, services, services_over};
 use crate::server::Server;
 use crate::websocket::Ws;
 
@@ -203,9 +207,19 @@ async fn who_wants_another_namespace_hears_nothing_but_answers() {
 struct Fixed(Arc<Graph>);
 
 impl History for Fixed {
-    fn slice(&self, slice: Slice) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, slice: Slice, _: &Budget) -> Result<Snapshot, HistoryError> {
         assert_eq!(slice, Slice::at(1_700_000_000_000));
         Ok(Snapshot::clone(&self.0.snapshot()))
+    }
+
+    fn intervals(
+        &self,
+        _: NodeMetric,
+        _: &HashSet<NodeId>,
+        _: Slice,
+        _: &Budget,
+    ) -> Result<Vec<Interval>, HistoryError> {
+        Ok(Vec::new())
     }
 }
 
@@ -213,9 +227,9 @@ impl History for Fixed {
 async fn the_graph_as_it_was() {
     let past = Arc::new(Graph::new("compute-0"));
     port(&past, "old");
-    let mut services = services(sample());
-    services.topology = Topology::new(Arc::clone(services.topology.graph()), Some(Arc::new(Fixed(past))));
-    let server = Server::start(services).await;
+    let graph = Arc::new(Graph::new("compute-1"));
+    let topology = Topology::new(graph, Some(Arc::new(Fixed(past))));
+    let server = Server::start(services_over(sample(), topology)).await;
     let mut ws = Ws::connect(server.address, "/ws/subscriber", "a", &[])
         .await
         .unwrap();

@@ -1,8 +1,10 @@
-//! Steps on the metrics of nodes: counters of interfaces, as the watchers keep them in metadata.
+//! Steps on the metrics of nodes: counters of interfaces, as watchers show them in metadata and as they
+//! were recorded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use flowtap_topology::NodeId;
+use flowtap_topology::{Node, NodeId, NodeMetric, Slice};
 use serde_json::Value as Json;
 
 use super::aggregate::{Metric, Slices};
@@ -16,11 +18,17 @@ use crate::error::QueryError;
 use crate::graph::Field;
 use crate::limits::{Meter, json_bytes};
 use crate::syntax::ast::{Step, StepName};
+use crate::time::Window;
+
+/// How long before an instant an interval may have ended that tells of it, in milliseconds: watchers
+/// look every half minute, and write nothing of counters that stand still.
+const TELLS_OF_INSTANT: i64 = 600_000;
 
 /// The metrics of nodes, and how they are aggregated.
 #[derive(Clone, Debug)]
 pub(super) struct NodeMetricsPlan {
     nodes: Traversal,
+    metric: NodeMetric,
     /// Where in the metadata they stand.
     field: Field,
     /// `Aggregates` steps, first to last.
@@ -30,10 +38,10 @@ pub(super) struct NodeMetricsPlan {
 impl NodeMetricsPlan {
     pub(super) fn new(nodes: Traversal, step: &Step) -> Result<Self, QueryError> {
         let name = arguments::optional_text(step)?;
-        let path = match name.as_deref() {
-            None | Some("LastUpdateMetric") => "LastUpdateMetric",
-            Some("SFlow" | "SFlow.LastUpdateMetric") => "SFlow.LastUpdateMetric",
-            Some("Ovs" | "Ovs.LastUpdateMetric") => "Ovs.LastUpdateMetric",
+        let metric = match name.as_deref() {
+            None | Some("LastUpdateMetric") => NodeMetric::Interface,
+            Some("SFlow" | "SFlow.LastUpdateMetric") => NodeMetric::SFlow,
+            Some("Ovs" | "Ovs.LastUpdateMetric") => NodeMetric::Ovs,
             Some(other) => {
                 let column = step.arguments.first().map_or(step.column, |a| a.column);
                 let message = format!(
@@ -44,7 +52,8 @@ impl NodeMetricsPlan {
         };
         Ok(Self {
             nodes,
-            field: Field::parse(path),
+            metric,
+            field: Field::parse(metric.path()),
             aggregates: Vec::new(),
         })
     }
@@ -75,30 +84,30 @@ impl NodeMetricsPlan {
         ))
     }
 
-    /// The metric of each node that has one in time, by its beginning; each node once. With `At`, a
-    /// metric counts whose interval lies in the time as a whole.
+    /// The metrics of each node in time, by their beginning; nodes by that of their first. Now, that is
+    /// what the node shows. With `At` it is all that was recorded whose interval lies in the time as a
+    /// whole, and what the node shows and showed besides; of an instant, the last of them.
     fn by_node(&self, context: &Context<'_>) -> Result<Vec<(NodeId, Vec<Json>)>, QueryError> {
-        let time = self.nodes.window().map(|window| window.contents());
-        let in_time = |metric: &Counters| {
-            time.is_none_or(|time| metric.start >= time.from.millis() && metric.last <= time.to.millis())
-        };
-        let mut meter = Meter::new("metrics", context.limits);
-        let mut seen = BTreeSet::new();
-        let mut found = Vec::new();
-        for node in self.nodes.nodes(context)? {
+        let nodes = self.nodes.nodes(context)?;
+        let mut found = Found::new(self.nodes.window(), context);
+        for node in &nodes {
             context.cancel.check()?;
-            let Some(metric) = self.field.json(&*node).filter(Json::is_object) else {
-                continue;
-            };
-            let counters = Counters::of(&metric);
-            if in_time(&counters) && seen.insert(node.id.clone()) {
-                meter.add(json_bytes(&metric))?;
-                found.push((counters.start, node.id.clone(), metric));
+            found.take_shown(&self.field, node)?;
+        }
+        if let Some(window) = self.nodes.window() {
+            let ids: HashSet<NodeId> = nodes.iter().map(|node| node.id.clone()).collect();
+            let recorded = context
+                .topology
+                .intervals(self.metric, &ids, recorded(window), &context.budget());
+            for interval in recorded.map_err(|error| context.past_error(error))? {
+                found.take(interval.node.clone(), interval.into_metric())?;
+            }
+            let live = context.topology.live();
+            for node in ids.iter().filter_map(|id| live.node(id)) {
+                found.take_shown(&self.field, node)?;
             }
         }
-        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let metrics = found.into_iter();
-        Ok(metrics.map(|(_, node, metric)| (node, vec![metric])).collect())
+        Ok(found.in_order())
     }
 
     fn aggregated(&self, context: &Context<'_>) -> Result<Vec<Counters>, QueryError> {
@@ -165,6 +174,82 @@ impl NodeMetricsPlan {
     }
 }
 
+/// The stretch of time whose recorded intervals are asked for.
+fn recorded(window: Window) -> Slice {
+    let Slice { from, to } = window.slice();
+    let from = if from == to {
+        to.saturating_sub(TELLS_OF_INSTANT)
+    } else {
+        from
+    };
+    Slice { from, to }
+}
+
+/// Metrics by node, each interval once.
+struct Found {
+    window: Option<Window>,
+    meter: Meter,
+    /// By start and last.
+    by_node: HashMap<NodeId, BTreeMap<(i64, i64), Json>>,
+}
+
+impl Found {
+    fn new(window: Option<Window>, context: &Context<'_>) -> Self {
+        Self {
+            window,
+            meter: Meter::new("metrics", context.limits),
+            by_node: HashMap::new(),
+        }
+    }
+
+    /// Takes what a node's metadata shows.
+    fn take_shown(&mut self, field: &Field, node: &Node) -> Result<(), QueryError> {
+        match field.json(node).filter(Json::is_object) {
+            Some(metric) => self.take(node.id.clone(), metric),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, node: NodeId, metric: Json) -> Result<(), QueryError> {
+        let span = span(&metric);
+        let time = self.window.map(Window::contents);
+        if time.is_some_and(|time| span.0 < time.from.millis() || span.1 > time.to.millis()) {
+            return Ok(());
+        }
+        let of_node = self.by_node.entry(node).or_default();
+        if let Entry::Vacant(place) = of_node.entry(span) {
+            self.meter.add(json_bytes(&metric))?;
+            place.insert(metric);
+        }
+        Ok(())
+    }
+
+    fn in_order(self) -> Vec<(NodeId, Vec<Json>)> {
+        let is_instant = self.window.is_some_and(Window::is_instant);
+        let mut all: Vec<_> = self.by_node.into_iter().collect();
+        for (_, metrics) in &mut all {
+            // The last that had ended then.
+            while is_instant && metrics.len() > 1 {
+                metrics.pop_first();
+            }
+        }
+        all.sort_by(|(a, of_a), (b, of_b)| {
+            let first = |metrics: &BTreeMap<(i64, i64), Json>| metrics.keys().next().map(|span| span.0);
+            (first(of_a), a).cmp(&(first(of_b), b))
+        });
+        let metrics = all.into_iter();
+        metrics
+            .map(|(node, metrics)| (node, metrics.into_values().collect()))
+            .collect()
+    }
+}
+
+/// `Start` and `Last` of a metric, in ms; 0 without.
+fn span(metric: &Json) -> (i64, i64) {
+    let time = |name| metric.get(name).and_then(Json::as_i64).unwrap_or(0);
+    (time("Start"), time("Last"))
+}
+
 /// The whole numbers of a metric, and its time in ms.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Counters {
@@ -175,18 +260,17 @@ struct Counters {
 
 impl Counters {
     fn of(metric: &Json) -> Self {
-        let mut counters = Self::default();
-        for (name, value) in metric.as_object().into_iter().flatten() {
-            match (name.as_str(), value.as_u64()) {
-                ("Start", _) => counters.start = value.as_i64().unwrap_or(0),
-                ("Last", _) => counters.last = value.as_i64().unwrap_or(0),
-                (name, Some(value)) => {
-                    counters.counters.insert(name.to_owned(), value);
-                }
-                _ => {}
-            }
+        let (start, last) = span(metric);
+        let values = metric.as_object().into_iter().flatten();
+        let counters = values
+            .filter(|(name, _)| *name != "Start" && *name != "Last")
+            .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
+            .collect();
+        Self {
+            start,
+            last,
+            counters,
         }
-        counters
     }
 
     fn add(&mut self, other: &Self) {

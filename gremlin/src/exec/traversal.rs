@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flowtap_topology::{Metadata, Node, Snapshot};
+use flowtap_flow::query::ReadError;
+use flowtap_topology::{Budget, HistoryError, Metadata, Node, Snapshot, metadata_bytes};
 
 use super::flow_ends::FlowEnds;
 use super::flows::FlowsPlan;
@@ -19,7 +20,7 @@ use crate::arguments;
 use crate::error::QueryError;
 use crate::graph::{Bounds, Move, NextHop, State, Walker, by_age, next_hop};
 use crate::kind::Kind;
-use crate::limits::{Meter, json_bytes, size};
+use crate::limits::{Meter, size};
 use crate::syntax::ast::{Step, StepName};
 use crate::time::{TimeSpec, Window};
 
@@ -210,11 +211,7 @@ impl<'a> Shown<'a> {
 
     fn add(&mut self, metadata: &Metadata) -> Result<(), QueryError> {
         self.context.cancel.check()?;
-        let metadata: u64 = metadata
-            .iter()
-            .map(|(key, value)| 64 + size(key.len()) + json_bytes(value))
-            .sum();
-        self.meter.add(size(size_of::<Node>()) + metadata)
+        self.meter.add(size(size_of::<Node>()) + metadata_bytes(metadata))
     }
 }
 
@@ -223,9 +220,28 @@ impl Context<'_> {
     pub(super) fn graph(&self, window: Option<Window>) -> Result<Snapshot, QueryError> {
         let graph = match window {
             None => self.topology.live(),
-            Some(window) => self.topology.at(window.slice())?,
+            Some(window) => {
+                let graph = self.topology.at(window.slice(), &self.budget());
+                graph.map_err(|error| self.past_error(error))?
+            }
         };
         Ok(Arc::unwrap_or_clone(graph))
+    }
+
+    /// What a look into the past may cost: what the query may.
+    pub(super) fn budget(&self) -> Budget {
+        let cancel = self.cancel.clone();
+        Budget::new(self.limits.max_rows, self.limits.max_bytes, move || {
+            cancel.check().is_ok()
+        })
+    }
+
+    /// Why the past cannot be told. Whoever asked knows why they gave up.
+    pub(super) fn past_error(&self, error: HistoryError) -> QueryError {
+        match error {
+            HistoryError::Cancelled => self.cancel.check().err().unwrap_or(ReadError::Cancelled).into(),
+            error => error.into(),
+        }
     }
 
     pub(super) fn bounds(&self) -> Bounds<'_> {

@@ -8,11 +8,13 @@
 //! ```
 //! `─` is ownership, `═` layer 2. Nothing owns `sw1` and `lonely`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use flowtap_gremlin::{Engine, EngineOptions};
 use flowtap_topology::{
-    Edge, Edit, Graph, History, HistoryError, Metadata, NewNode, Node, NodeId, Slice, Snapshot, Tid, Topology,
+    Budget, Edge, Edit, Graph, History, HistoryError, Interval, Metadata, NewNode, Node, NodeId, NodeMetric,
+    Slice, Snapshot, Tid, Topology,
 };
 use serde_json::{Value as Json, json};
 
@@ -139,6 +141,7 @@ pub(crate) fn flows(graph: &Graph) -> Vec<Record> {
 pub(crate) struct Past {
     nodes: Vec<(i64, i64, Node)>,
     edges: Vec<(i64, i64, Edge)>,
+    intervals: Vec<Interval>,
 }
 
 /// A bridge since 100 s before [`T`]; a port that was down, then up from 10 s on, until its end at 20 s;
@@ -175,7 +178,8 @@ pub(crate) fn past(graph: &Graph) -> Past {
                 5_000,
                 i64::MAX,
                 1,
-                json!({"Name": "eth2", "Type": "device", "TID": second}),
+                json!({"Name": "eth2", "Type": "device", "TID": second, "Metric": {"RxBytes": 9},
+                    "SFlow": {"Metric": {"IfInOctets": 9}}}),
             ),
             node(
                 "p2-eth1",
@@ -203,14 +207,50 @@ pub(crate) fn past(graph: &Graph) -> Past {
             ),
         ],
         edges: vec![edge("p9-eth2", 5_000, i64::MAX), edge("p2-eth1", 0, 20_000)],
+        intervals: intervals(),
     }
 }
 
+/// What the second port and the bridge counted, the last of it after 40 s.
+fn intervals() -> Vec<Interval> {
+    let interval = |node: &str, metric, start: i64, last: i64, counters: Json| Interval {
+        node: NodeId::from(node),
+        metric,
+        start: T + start,
+        last: T + last,
+        counters: metadata(counters),
+    };
+    use NodeMetric::{Interface, Ovs, SFlow};
+    vec![
+        interval(
+            "p9-eth2",
+            Interface,
+            20_000,
+            30_000,
+            json!({"RxBytes": 600, "TxBytes": 3}),
+        ),
+        interval(
+            "p9-eth2",
+            Interface,
+            10_000,
+            20_000,
+            json!({"RxBytes": 1_000, "RxPackets": 10}),
+        ),
+        interval("p9-eth2", Interface, 30_000, 40_000, json!({"TxBytes": 8})),
+        interval("p9-eth2", Ovs, 10_000, 15_000, json!({"RxBytes": 990})),
+        interval("p1-br0", Interface, 10_000, 40_000, json!({"RxBytes": 300})),
+        interval("p9-eth2", SFlow, 10_000, 20_000, json!({"IfInOctets": 70})),
+    ]
+}
+
 impl History for Past {
-    fn slice(&self, slice: Slice) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, slice: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+        let mut spending = budget.spending("nodes and edges");
         let within = |from: i64, until: i64| from <= slice.to && until > slice.from;
         let mut nodes: Vec<Node> = Vec::new();
         for (_, _, node) in self.nodes.iter().filter(|(from, until, _)| within(*from, *until)) {
+            budget.check()?;
+            spending.add(node.bytes())?;
             match nodes.iter_mut().find(|other| other.id == node.id) {
                 Some(other) if other.revision < node.revision => other.clone_from(node),
                 Some(_) => {}
@@ -222,6 +262,20 @@ impl History for Past {
             nodes.into_iter().map(Arc::new),
             edges.map(|(_, _, edge)| Arc::new(edge.clone())),
         ))
+    }
+
+    fn intervals(
+        &self,
+        metric: NodeMetric,
+        nodes: &HashSet<NodeId>,
+        slice: Slice,
+        _: &Budget,
+    ) -> Result<Vec<Interval>, HistoryError> {
+        let all = self.intervals.iter().filter(|interval| {
+            let in_time = interval.start >= slice.from && interval.last <= slice.to;
+            interval.metric == metric && nodes.contains(&interval.node) && in_time
+        });
+        Ok(all.cloned().collect())
     }
 }
 

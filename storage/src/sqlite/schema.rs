@@ -12,6 +12,7 @@ pub(super) const SEGMENT: &[&str] = &[include_str!("schema/segment/001-flows.sql
 pub(super) const CATALOG: &[&str] = &[
     include_str!("schema/catalog/001-segments.sql"),
     include_str!("schema/catalog/002-topology.sql"),
+    include_str!("schema/catalog/003-metrics.sql"),
 ];
 /// What a segment gets once it is written no more.
 pub(super) const SEAL: &str = include_str!("schema/seal.sql");

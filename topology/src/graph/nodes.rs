@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::State;
 use super::edit::{Edit, lacks};
 use super::spec::{NewNode, NodeSpec};
 use crate::element::{Metadata, Node, OWNERSHIP};
 use crate::error::TopologyError;
 use crate::event::Change;
 use crate::identity::{NodeId, Tid};
+use crate::interval::{begins_to_count, is_counted, shown_last};
 
 impl Edit<'_> {
     /// Makes the node that `spec` describes, with the ownership edge to it; or, if it is there
@@ -145,6 +147,11 @@ impl Edit<'_> {
     /// for metrics, which change all the time and whose every value is not a piece of the node's
     /// history. Snapshots taken from then on show it. An entry that is missing starts as `null`.
     ///
+    /// That a node counts at all is a piece of its history: the first `Metric` makes a revision. What was
+    /// counted since the last time (`LastUpdateMetric`) goes to [`Graph::intervals`].
+    ///
+    /// [`Graph::intervals`]: crate::Graph::intervals
+    ///
     /// # Errors
     /// [`TopologyError::NoSuchNode`].
     pub fn update_metrics(
@@ -154,13 +161,47 @@ impl Edit<'_> {
         update: impl FnOnce(&mut Value),
     ) -> Result<(), TopologyError> {
         // Asked first: a node that is gone copies nothing.
-        self.node(id)?;
-        let snapshot = Arc::make_mut(&mut self.state.snapshot);
-        if let Some(node) = snapshot.node_mut(id) {
-            match node.metadata.get_mut(key) {
-                Some(value) => update(value),
-                None => update(node.metadata.entry(key.to_owned()).or_insert(Value::Null)),
+        let before = self.node(id)?.metadata.get(key);
+        let last = shown_last(key, before);
+        if begins_to_count(key, before) {
+            let mut value = before.cloned().unwrap_or_default();
+            update(&mut value);
+            if is_counted(key, Some(&value)) {
+                if self.state.intervals.put(id, key, &value, last) {
+                    self.graph.publisher.wake();
+                }
+                return self
+                    .update_node(id, |metadata| drop(metadata.insert(key.to_owned(), value)))
+                    .map(drop);
             }
+            return self.put_in_place(id, key, last, |old| *old = value);
+        }
+        self.put_in_place(id, key, last, update)
+    }
+
+    fn put_in_place(
+        &mut self,
+        id: &NodeId,
+        key: &str,
+        last: Option<i64>,
+        update: impl FnOnce(&mut Value),
+    ) -> Result<(), TopologyError> {
+        let graph = self.graph;
+        let State {
+            snapshot, intervals, ..
+        } = &mut *self.state;
+        let Some(node) = Arc::make_mut(snapshot).node_mut(id) else {
+            return Err(TopologyError::NoSuchNode(id.clone()));
+        };
+        if !node.metadata.contains_key(key) {
+            node.metadata.insert(key.to_owned(), Value::Null);
+        }
+        let Some(value) = node.metadata.get_mut(key) else {
+            return Ok(());
+        };
+        update(value);
+        if intervals.put(id, key, value, last) {
+            graph.publisher.wake();
         }
         Ok(())
     }

@@ -117,8 +117,20 @@ fn only_a_real_change_makes_a_revision() {
         .update_metrics(&id, "SFlow", |sflow| *sflow = json!({"Metric": {}}))
         .unwrap();
     let now = node(&graph, &id);
-    assert_eq!(now.revision, 2);
     assert!(now.metadata["SFlow"]["Metric"].is_object());
+    assert_eq!(
+        (now.revision, told(&mut events)),
+        (3, vec!["~10.0.0.11".to_owned()]),
+        "it begins to count"
+    );
+    graph
+        .update_metrics(&id, "SFlow", |sflow| {
+            *sflow = json!({"Metric": {"IfInOctets": 1}})
+        })
+        .unwrap();
+    let now = node(&graph, &id);
+    assert_eq!(now.metadata["SFlow"]["Metric"]["IfInOctets"], 1);
+    assert_eq!(now.revision, 3);
     assert_eq!(told(&mut events), [""; 0], "metrics are no event");
     assert!(!before.node(&id).unwrap().metadata.contains_key("SFlow"));
     assert!(graph.snapshot().node(&id).unwrap().metadata.contains_key("SFlow"));

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flowtap_topology::{Event, Graph, Subscription, Waker};
+use flowtap_topology::{Event, Graph, Interval, IntervalLog, Subscription, Waker};
 
 use super::Retention;
 use super::revisions::Revisions;
@@ -13,7 +13,7 @@ use crate::error::StoreError;
 /// How long events wait for others to be written with, unless somebody asks: a commit is a few
 /// milliseconds of disk, and the graph changes in bursts.
 const LINGER: Duration = Duration::from_millis(200);
-/// Events in one transaction, at some 30 µs each.
+/// Events, and intervals of metrics, in one transaction, at some 30 µs each.
 const BATCH: usize = 4_096;
 /// How often it is written down that nothing happened. After a crash, what was there ends that much
 /// too early at most.
@@ -23,8 +23,10 @@ const RETAIN: Duration = Duration::from_secs(60);
 const RETAIN_AFTER: usize = 20_000;
 /// How long to wait after a failed write: a full disk does not empty itself at once.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a question waits for what happened before it to be written.
+/// How long a question waits for what happened before it to be written, and how often it asks whether
+/// anybody still wants the answer.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+const FLUSH_LOOK: Duration = Duration::from_millis(50);
 
 /// Follows one graph until it is stopped or dropped.
 #[derive(Debug)]
@@ -37,21 +39,52 @@ pub(super) struct Recorder {
 #[derive(Debug)]
 struct Shared {
     graph: Arc<Graph>,
+    /// What nodes count.
+    log: IntervalLog,
     progress: Mutex<Progress>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// The number of the last event that is on disk.
-    written: u64,
-    /// The number of the event that somebody waits for.
-    wanted: u64,
+    /// What is on disk.
+    written: Position,
+    /// What somebody waits for.
+    wanted: Position,
     stop: bool,
     /// The thread has ended.
     ended: bool,
     /// Why the last write failed.
     failure: Option<Arc<StoreError>>,
+}
+
+/// How far something has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    /// The number of an event.
+    event: u64,
+    /// How many intervals of metrics have come since the start.
+    intervals: u64,
+}
+
+impl Position {
+    fn is_behind(self, other: Self) -> bool {
+        self.event < other.event || self.intervals < other.intervals
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            event: self.event.max(other.event),
+            intervals: self.intervals.max(other.intervals),
+        }
+    }
+}
+
+impl Progress {
+    /// Whether somebody waits.
+    fn is_wanted(&self) -> bool {
+        self.written.is_behind(self.wanted)
+    }
 }
 
 impl Recorder {
@@ -61,8 +94,10 @@ impl Recorder {
         retention: Retention,
     ) -> std::io::Result<Self> {
         let waker = graph.subscribe().1.waker();
+        let log = graph.intervals();
         let shared = Arc::new(Shared {
             graph,
+            log,
             progress: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -72,6 +107,8 @@ impl Recorder {
             retention,
             retained: None,
             since_retained: 0,
+            counted: Vec::new(),
+            intervals: 0,
         };
         let thread = std::thread::Builder::new()
             .name("topology-history".to_owned())
@@ -83,26 +120,36 @@ impl Recorder {
         })
     }
 
-    /// Waits until everything that has happened is written. After a stop, that is what it will be.
-    pub(super) fn flush(&self) -> Result<(), StoreError> {
-        let wanted = self.shared.graph.snapshot().sequence();
+    /// Waits until everything that has happened is written, or until nobody wants it any more. After a
+    /// stop, that is what it will be.
+    pub(super) fn flush(&self, is_wanted: impl Fn() -> bool) -> Result<(), StoreError> {
+        let until = Instant::now() + FLUSH_TIMEOUT;
+        let wanted = Position {
+            event: self.shared.graph.snapshot().sequence(),
+            intervals: self.shared.log.pushed(),
+        };
         let mut progress = self.shared.progress();
         progress.wanted = progress.wanted.max(wanted);
+        let has_intervals = progress.written.intervals < wanted.intervals;
+        drop(progress);
         self.shared.changed.notify_all();
-        let behind = |progress: &mut Progress| {
-            progress.written < wanted && !progress.ended && progress.failure.is_none()
+        if has_intervals {
+            // No event wakes it for these.
+            self.waker.wake();
+        }
+        let enough = |progress: &Progress| {
+            !progress.written.is_behind(wanted) || progress.ended || progress.failure.is_some()
         };
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(progress, FLUSH_TIMEOUT, behind);
-        let (progress, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        while is_wanted() && Instant::now() < until && !enough(&self.shared.progress()) {
+            self.shared.wait(FLUSH_LOOK, enough);
+        }
+        let progress = self.shared.progress();
         match &progress.failure {
-            _ if progress.written >= wanted => Ok(()),
+            _ if !progress.written.is_behind(wanted) => Ok(()),
             Some(failure) => Err(StoreError::HistoryBehind {
                 reason: failure.to_string(),
             }),
-            None if timeout.timed_out() => Err(StoreError::HistoryBehind {
+            None if Instant::now() >= until => Err(StoreError::HistoryBehind {
                 reason: format!("the disk took more than {} s", FLUSH_TIMEOUT.as_secs()),
             }),
             None => Ok(()),
@@ -170,8 +217,12 @@ struct Work {
     retention: Retention,
     /// When old revisions were last removed.
     retained: Option<Instant>,
-    /// Events written since.
+    /// Events and intervals written since.
     since_retained: usize,
+    /// Intervals that were taken and are not written yet.
+    counted: Vec<Interval>,
+    /// How many have been written, or lost.
+    intervals: u64,
 }
 
 /// Why the thread no longer follows a subscription.
@@ -220,29 +271,35 @@ impl Work {
         drop(snapshot);
         self.note_written(sequence);
         loop {
-            // Asked after the subscription: a stop before it was seen here, one after it wakes.
+            // Asked after the subscription: a stop, or a question, before it is seen here, one after it wakes.
             if self.stopped() {
                 return self.finish(events);
             }
-            match events.next_within(BEAT) {
+            let patience = if self.shared.progress().is_wanted() {
+                Duration::ZERO
+            } else {
+                BEAT
+            };
+            let first = match events.next_within(patience) {
                 Err(_missed) => return Ok(End::Missed),
-                Ok(None) => self.revisions.beat(now_ms())?,
+                Ok(None) => None,
                 Ok(Some(first)) => {
-                    self.shared.wait(LINGER, |progress| {
-                        progress.stop || progress.wanted > progress.written
-                    });
-                    if self.write(first, &mut events)? {
-                        return Ok(End::Missed);
-                    }
+                    self.shared
+                        .wait(LINGER, |progress| progress.stop || progress.is_wanted());
+                    Some(first)
                 }
+            };
+            if self.write(first, &mut events)? {
+                return Ok(End::Missed);
             }
             self.retain()?;
         }
     }
 
-    /// Writes `first` and what has come after it. Returns whether events were missed behind these.
-    fn write(&mut self, first: Arc<Event>, events: &mut Subscription) -> Result<bool, StoreError> {
-        let mut batch = vec![first];
+    /// Writes `first` and what has come after it, and what was counted. Returns whether events were missed
+    /// behind these.
+    fn write(&mut self, first: Option<Arc<Event>>, events: &mut Subscription) -> Result<bool, StoreError> {
+        let mut batch = Vec::from_iter(first);
         let mut missed = false;
         while batch.len() < BATCH {
             match events.try_next() {
@@ -254,29 +311,44 @@ impl Work {
                 }
             }
         }
-        self.revisions.record(&batch, now_ms())?;
-        self.since_retained += batch.len();
-        if let Some(last) = batch.last() {
-            self.note_written(last.sequence);
+        loop {
+            // What a failed write left comes first.
+            if self.counted.is_empty() {
+                self.counted = self.shared.log.take(BATCH);
+            }
+            self.revisions.record(&batch, &self.counted, now_ms())?;
+            let (events, counted) = (batch.len(), self.counted.len());
+            self.since_retained += events + counted;
+            self.counted.clear();
+            let lost = self.shared.log.take_lost();
+            if lost > 0 {
+                tracing::warn!(lost, "metrics of nodes came faster than they could be written");
+            }
+            self.intervals += counted as u64 + lost;
+            let last = batch.last().map(|last| last.sequence);
+            self.note_written(last.unwrap_or_else(|| self.shared.progress().written.event));
+            batch.clear();
+            if counted < BATCH {
+                return Ok(missed);
+            }
         }
-        Ok(missed)
     }
 
     /// Writes what was sent before the stop.
     fn finish(&mut self, mut events: Subscription) -> Result<End, StoreError> {
         loop {
-            match events.try_next() {
-                Ok(Some(first)) => {
-                    if self.write(first, &mut events)? {
-                        return Ok(End::Missed);
-                    }
-                }
-                Ok(None) => break,
+            let first = match events.try_next() {
+                Ok(first) => first,
                 Err(_missed) => return Ok(End::Missed),
+            };
+            let is_last = first.is_none();
+            if self.write(first, &mut events)? {
+                return Ok(End::Missed);
+            }
+            if is_last {
+                return Ok(End::Stopped);
             }
         }
-        self.revisions.beat(now_ms())?;
-        Ok(End::Stopped)
     }
 
     fn stopped(&self) -> bool {
@@ -295,7 +367,10 @@ impl Work {
 
     fn note_written(&self, sequence: u64) {
         let mut progress = self.shared.progress();
-        progress.written = sequence;
+        progress.written = Position {
+            event: sequence,
+            intervals: self.intervals,
+        };
         if progress.failure.take().is_some() {
             tracing::info!("the topology's history is written again");
         }

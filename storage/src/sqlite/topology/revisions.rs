@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowtap_flow::timestamp::Timestamp;
-use flowtap_topology::{Change, Edge, Event, Node, Snapshot};
+use flowtap_topology::{Change, Edge, Event, Interval, Node, Snapshot};
 use rusqlite::{CachedStatement, Connection, Transaction, params};
 use serde::Serialize;
 
-use super::Retention;
+use super::{Retention, intervals};
 use crate::error::StoreError;
 use crate::sqlite::schema;
 
@@ -66,7 +66,7 @@ impl Row {
 
 /// What went wrong in a transaction.
 #[derive(Debug, thiserror::Error)]
-enum WriteError {
+pub(super) enum WriteError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -92,14 +92,21 @@ impl Revisions {
         Ok(revisions)
     }
 
-    /// Writes `events`, which happened until `now`, whole or not at all.
-    pub(super) fn record(&mut self, events: &[Arc<Event>], now: i64) -> Result<(), StoreError> {
+    /// Writes `events`, and what was counted, which happened until `now`, whole or not at all. Without
+    /// any it notes that nothing has happened until then.
+    pub(super) fn record(
+        &mut self,
+        events: &[Arc<Event>],
+        counted: &[Interval],
+        now: i64,
+    ) -> Result<(), StoreError> {
         self.transaction(|transaction| {
             let mut writer = Writer::new(transaction)?;
             for event in events {
                 writer.write(event)?;
             }
             drop(writer);
+            intervals::insert(transaction, counted)?;
             written(transaction, now)
         })
     }
@@ -130,17 +137,17 @@ impl Revisions {
         })
     }
 
-    /// Notes that nothing has happened until `now`.
-    pub(super) fn beat(&mut self, now: i64) -> Result<(), StoreError> {
-        self.transaction(|transaction| written(transaction, now))
-    }
-
     /// Removes what `retention` no longer wants; in several transactions, so that none is long.
     pub(super) fn retain(&mut self, now: i64, retention: Retention) -> Result<(), StoreError> {
         let oldest = |age| Timestamp::from_millis(now).minus(age).millis();
-        if let Some(oldest) = retention.age.map(oldest) {
+        let oldest = retention.age.map(oldest);
+        if let Some(oldest) = oldest {
             while self.remove(oldest, REMOVED_AT_ONCE)? == REMOVED_AT_ONCE {}
         }
+        let remove = |transaction: &Transaction<'_>| {
+            intervals::remove(transaction, oldest, retention.intervals, REMOVED_AT_ONCE)
+        };
+        while self.transaction(remove)? >= REMOVED_AT_ONCE {}
         loop {
             let count = "SELECT count(*) FROM topology_revision";
             let rows = self.connection.query_row(count, [], |row| row.get(0));

@@ -1,19 +1,29 @@
 //! What was is told as it was.
 
-use flowtap_topology::{Event, Metadata, NodeId, NodeSpec, OWNERSHIP};
+use std::path::Path;
+
+use flowtap_topology::{Event, Metadata, NodeSpec, OWNERSHIP};
+use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::revisions::Revisions;
 use super::*;
 use crate::{SqliteOptions, SqliteStore};
 
 mod crash;
+mod metrics;
 mod times;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn store(dir: &Path) -> SqliteStore {
     SqliteStore::open(dir, SqliteOptions::default()).unwrap()
+}
+
+/// As much as there is.
+fn budget() -> Budget {
+    Budget::new(u64::MAX, u64::MAX, || true)
 }
 
 fn now_ms() -> i64 {
@@ -74,7 +84,7 @@ impl Recorded {
     }
 
     fn at(&self, at: i64) -> Snapshot {
-        self.history.slice(Slice::at(at)).unwrap()
+        self.history.slice(Slice::at(at), &budget()).unwrap()
     }
 
     fn path(&self) -> PathBuf {
@@ -105,7 +115,7 @@ fn a_life_is_told_before_during_and_after() {
         from: before,
         to: now_ms(),
     };
-    let whole = recorded.history.slice(whole).unwrap();
+    let whole = recorded.history.slice(whole, &budget()).unwrap();
     let tap = whole.node(&tap).unwrap();
     assert_eq!((&tap.metadata["State"], tap.revision), (&json!("UP"), 3));
     assert!(tap.deleted_at.is_some_and(|deleted| deleted >= up));
@@ -116,7 +126,7 @@ fn a_life_is_told_before_during_and_after() {
 fn metrics_are_no_revisions() {
     let recorded = Recorded::new();
     let tap = recorded.device("tap0");
-    recorded.history.recorder.flush().unwrap();
+    recorded.history.recorder.flush(|| true).unwrap();
     let before = rows(&recorded.path());
     for packets in 0..100 {
         recorded
@@ -125,7 +135,7 @@ fn metrics_are_no_revisions() {
             .unwrap();
     }
     recorded.graph.set_metadata(&tap, "State", "UP").unwrap();
-    recorded.history.recorder.flush().unwrap();
+    recorded.history.recorder.flush(|| true).unwrap();
     let after = rows(&recorded.path());
     // The first state did not last a millisecond, or it did.
     assert!(
@@ -138,7 +148,7 @@ fn metrics_are_no_revisions() {
 fn events_that_were_missed_are_made_up_for() {
     let recorded = Recorded::new();
     let gone = recorded.device("gone");
-    recorded.history.recorder.flush().unwrap();
+    recorded.history.recorder.flush(|| true).unwrap();
     let host = recorded.graph.host().clone();
     recorded.graph.edit(|edit| {
         // More events at once than are kept for a subscriber.
@@ -149,25 +159,28 @@ fn events_that_were_missed_are_made_up_for() {
         edit.remove_node(&gone);
     });
     // When each of them was cannot be known; from here on it is right.
-    recorded.history.recorder.flush().unwrap();
+    recorded.history.recorder.flush(|| true).unwrap();
     assert_eq!(recorded.at(between()), *recorded.graph.snapshot());
 }
 
 #[test]
 fn a_write_that_fails_is_told_and_made_up_for() {
     let recorded = Recorded::new();
-    recorded.history.recorder.flush().unwrap();
+    recorded.history.recorder.flush(|| true).unwrap();
     let other = Connection::open(recorded.path()).unwrap();
     let trigger = "CREATE TRIGGER broken BEFORE INSERT ON topology_revision
                    BEGIN SELECT raise(ABORT, 'the disk is on fire'); END";
     other.execute_batch(trigger).unwrap();
     recorded.device("tap0");
-    let error = recorded.history.slice(Slice::at(now_ms())).unwrap_err();
+    let error = recorded
+        .history
+        .slice(Slice::at(now_ms()), &budget())
+        .unwrap_err();
     assert!(error.to_string().contains("the disk is on fire"), "{error}");
     other.execute_batch("DROP TRIGGER broken").unwrap();
     let deadline = std::time::Instant::now() + DEADLINE;
     let whole = loop {
-        match recorded.history.slice(Slice::at(now_ms())) {
+        match recorded.history.slice(Slice::at(now_ms()), &budget()) {
             Ok(whole) => break whole,
             Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
         }
@@ -205,10 +218,13 @@ fn a_stop_writes_everything_and_the_past_stays() {
     assert_eq!(names(&recorded.at(between())), ["h"], "tap0 is not here any more");
     let past = recorded
         .history
-        .slice(Slice {
-            from: 0,
-            to: now_ms(),
-        })
+        .slice(
+            Slice {
+                from: 0,
+                to: now_ms(),
+            },
+            &budget(),
+        )
         .unwrap();
     assert_eq!(names(&past), ["h", "tap0"]);
     assert!(

@@ -24,7 +24,13 @@ fn child() {
         let spec = NodeSpec::new(graph.host(), "device", &name);
         let id = graph.upsert_node(spec).unwrap();
         let at = between();
-        assert!(history.slice(Slice::at(at)).unwrap().node(&id).is_some());
+        assert!(
+            history
+                .slice(Slice::at(at), &budget())
+                .unwrap()
+                .node(&id)
+                .is_some()
+        );
         writeln!(out, "seen {at} {name}").unwrap();
         out.flush().unwrap();
         graph.edit(|edit| edit.remove_node(&id));
@@ -59,9 +65,12 @@ fn a_kill_loses_nothing_that_was_seen_and_leaves_nothing_alive() {
     let graph = Arc::new(Graph::new("h"));
     let history = store.record_topology(Arc::clone(&graph)).unwrap();
     for (at, name) in &seen {
-        let then = history.slice(Slice::at(*at)).unwrap();
+        let then = history.slice(Slice::at(*at), &budget()).unwrap();
         assert!(names(&then).contains(name), "{name} was there at {at}");
         assert_eq!(then.len(), 2, "and nothing of an earlier life");
     }
-    assert_eq!(names(&history.slice(Slice::at(between())).unwrap()), ["h"]);
+    assert_eq!(
+        names(&history.slice(Slice::at(between()), &budget()).unwrap()),
+        ["h"]
+    );
 }

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-struct Written {
-    revisions: Revisions,
-    path: PathBuf,
+pub(super) struct Written {
+    pub(super) revisions: Revisions,
+    pub(super) path: PathBuf,
     _dir: TempDir,
 }
 
 impl Written {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog.db");
         Self {
@@ -25,7 +25,7 @@ impl Written {
     }
 
     fn slice(&self, from: i64, to: i64) -> Snapshot {
-        read(&self.path, Slice { from, to }).unwrap()
+        read::slice(&self.path, Slice { from, to }, &budget()).unwrap()
     }
 }
 
@@ -55,18 +55,18 @@ fn a_revision_begins_with_its_time_and_ends_before_the_next() {
     let id = spec(&graph, "tap0");
     written
         .revisions
-        .record(&events(&mut subscription, 100), 100)
+        .record(&events(&mut subscription, 100), &[], 100)
         .unwrap();
     graph.set_metadata(&id, "MTU", 1500).unwrap();
     graph.set_metadata(&id, "MTU", 9000).unwrap();
     written
         .revisions
-        .record(&events(&mut subscription, 200), 200)
+        .record(&events(&mut subscription, 200), &[], 200)
         .unwrap();
     graph.edit(|edit| edit.remove_node(&id));
     written
         .revisions
-        .record(&events(&mut subscription, 300), 300)
+        .record(&events(&mut subscription, 300), &[], 300)
         .unwrap();
     let mtu = |from, to| {
         let slice = written.slice(from, to);
@@ -95,9 +95,9 @@ fn what_was_open_ends_with_the_last_heartbeat() {
     let id = spec(&graph, "tap0");
     written
         .revisions
-        .record(&events(&mut subscription, 100), 100)
+        .record(&events(&mut subscription, 100), &[], 100)
         .unwrap();
-    written.revisions.beat(150).unwrap();
+    written.revisions.record(&[], &[], 150).unwrap();
     written.revisions = Revisions::open(&written.path).unwrap();
     assert!(written.slice(149, 149).node(&id).is_some());
     assert!(written.slice(150, 150).is_empty());
@@ -122,7 +122,7 @@ fn old_revisions_go_by_age_and_by_number_but_what_is_stays() {
     let id = spec(&graph, "tap0");
     written
         .revisions
-        .record(&events(&mut subscription, 0), 0)
+        .record(&events(&mut subscription, 0), &[], 0)
         .unwrap();
     for at in 1..=5_000 {
         graph.set_metadata(&id, "MTU", at).unwrap();
@@ -134,13 +134,14 @@ fn old_revisions_go_by_age_and_by_number_but_what_is_stays() {
                     ..Event::clone(event)
                 }));
             }
-            written.revisions.record(&all, at).unwrap();
+            written.revisions.record(&all, &[], at).unwrap();
         }
     }
     assert_eq!(rows(&written.path), 5_002, "the edge, and each state of the node");
     let age = |millis| Retention {
         age: Some(Duration::from_millis(millis)),
         revisions: u64::MAX,
+        intervals: 10,
     };
     written.revisions.retain(5_000, age(500)).unwrap();
     assert_eq!(
@@ -151,12 +152,14 @@ fn old_revisions_go_by_age_and_by_number_but_what_is_stays() {
     let number = Retention {
         age: None,
         revisions: 10,
+        intervals: 10,
     };
     written.revisions.retain(5_000, number).unwrap();
     assert_eq!(rows(&written.path), 10);
     let none = Retention {
         age: Some(Duration::ZERO),
         revisions: 0,
+        intervals: 10,
     };
     written.revisions.retain(i64::MAX / 2_000_000, none).unwrap();
     assert_eq!(rows(&written.path), 2, "what still is");
@@ -242,10 +245,10 @@ proptest! {
             pending.extend(events(&mut subscription, at));
             snapshots.push(graph.snapshot());
             if number % batch == 0 {
-                written.revisions.record(&std::mem::take(&mut pending), at).unwrap();
+                written.revisions.record(&std::mem::take(&mut pending), &[], at).unwrap();
             }
         }
-        written.revisions.record(&pending, i64::MAX / 2).unwrap();
+        written.revisions.record(&pending, &[], i64::MAX / 2).unwrap();
         for from in 0..snapshots.len() {
             for to in from..snapshots.len() {
                 let time = |place: usize| i64::try_from(place).unwrap() * 10 + 5;
