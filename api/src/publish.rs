@@ -7,10 +7,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use flowtap_topology::{EdgeId, Metadata, NewEdge, NewNode, Node, NodeId};
+use flowtap_topology::{EdgeId, Metadata, NewEdge, NewNode, Node, NodeId, path};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::map::Entry;
 
 use crate::declared::{
     Declared, DeclaredError, Kind, check_edge, check_ends, check_growth, check_node, keep_identity, size,
@@ -280,39 +279,10 @@ impl Entries {
     fn apply(&self, metadata: &mut Metadata) {
         for op in &self.ops {
             match op.r#type {
-                1 => set(metadata, &op.key, op.value.clone()),
-                _ => remove(metadata, &op.key),
+                1 => path::set(metadata, &op.key, op.value.clone()),
+                _ => path::remove(metadata, &op.key),
             }
         }
-    }
-}
-
-/// Makes `path` lead to `value`. What is in the way and is no object stays, and nothing is set.
-fn set(metadata: &mut Metadata, path: &str, value: Value) {
-    let nested = path.split_once('.').filter(|_| !metadata.contains_key(path));
-    let Some((first, rest)) = nested else {
-        metadata.insert(path.to_owned(), value);
-        return;
-    };
-    let inner = match metadata.entry(first) {
-        Entry::Vacant(vacant) => vacant.insert(Value::Object(Metadata::new())),
-        Entry::Occupied(occupied) => occupied.into_mut(),
-    };
-    if let Some(inner) = inner.as_object_mut() {
-        set(inner, rest, value);
-    }
-}
-
-/// Makes `path` lead nowhere.
-fn remove(metadata: &mut Metadata, path: &str) {
-    if metadata.remove(path).is_some() {
-        return;
-    }
-    let nested = path.split_once('.');
-    if let Some((inner, rest)) =
-        nested.and_then(|(first, rest)| Some((metadata.get_mut(first)?.as_object_mut()?, rest)))
-    {
-        remove(inner, rest);
     }
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct Topology {
     pub(crate) containers: bool,
     /// How often counters of interfaces are read.
     pub(crate) metrics_seconds: u64,
+    /// Nodes that the graph holds, the host included; further ones are left out, and that is told.
+    pub(crate) max_nodes: usize,
     /// Where Open vSwitch's database listens, or `off`.
     pub(crate) ovsdb: String,
     /// Switches, ports and cables that nothing watches, in Skydive's words.
@@ -113,6 +115,7 @@ impl Default for Topology {
             namespaces: watched.directories,
             containers: watched.processes,
             metrics_seconds: watched.metrics_interval.as_secs(),
+            max_nodes: flowtap_topology::DEFAULT_MAX_NODES,
             ovsdb: "unix:/var/run/openvswitch/db.sock".to_owned(),
             fabric: Vec::new(),
         }

@@ -25,6 +25,7 @@ impl Config {
         );
         for (name, value) in [
             ("topology.metrics_seconds", self.topology.metrics_seconds),
+            ("topology.max_nodes", self.topology.max_nodes as u64),
             ("flows.max", self.flows.max as u64),
             ("flows.update_seconds", self.flows.update_seconds),
             ("flows.expire_seconds", self.flows.expire_seconds),

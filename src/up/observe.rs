@@ -80,28 +80,44 @@ impl Observe for Observer {
                 },
             )
         });
-        let watchers = self.topology.health().into_iter().map(|watcher| {
-            let state = match watcher.state {
-                WatcherState::Starting => "starting",
-                WatcherState::Waiting => "waiting",
-                WatcherState::Running => "watches",
-                WatcherState::Denied => "denied",
-                _ => "trying again",
-            };
-            // One that fails costs a part of the graph, not the service.
-            let ready = watcher.state != WatcherState::Starting;
-            // What went wrong before it recovered is the log's.
-            let detail = match watcher.last_error {
-                Some(error) if watcher.state != WatcherState::Running => format!("{state}: {error}"),
-                _ => state.to_owned(),
-            };
-            (watcher.name, PartReadiness { ready, detail })
-        });
-        captures
-            .chain(watchers)
-            .chain([("storage".to_owned(), storage)])
-            .collect()
+        let watchers = self.topology.health().into_iter().map(watcher_readiness);
+        let parts = captures.chain(watchers).chain([("storage".to_owned(), storage)]);
+        by_name(parts)
     }
+}
+
+/// A watcher's name, and whether it does its work.
+fn watcher_readiness(watcher: WatcherHealth) -> (String, PartReadiness) {
+    let state = match watcher.state {
+        WatcherState::Starting => "starting",
+        WatcherState::Waiting => "waiting",
+        WatcherState::Running => "watches",
+        WatcherState::Denied => "denied",
+        _ => "trying again",
+    };
+    // What went wrong before it recovered is the log's.
+    let detail = match (watcher.missing, watcher.last_error) {
+        (Some(missing), _) if watcher.state == WatcherState::Running => format!("{state}, but {missing}"),
+        (_, Some(error)) if watcher.state != WatcherState::Running => format!("{state}: {error}"),
+        _ => state.to_owned(),
+    };
+    // One that fails costs a part of the graph, not the service.
+    let ready = watcher.state != WatcherState::Starting;
+    (watcher.name, PartReadiness { ready, detail })
+}
+
+/// Parts by name. Of several with one name (namespaces may have equal names in two directories) each is
+/// shown: the second as `NAME (2)`.
+fn by_name(parts: impl Iterator<Item = (String, PartReadiness)>) -> BTreeMap<String, PartReadiness> {
+    let mut by_name = BTreeMap::new();
+    for (name, part) in parts {
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !by_name.contains_key(name));
+        by_name.insert(free.unwrap_or(name), part);
+    }
+    by_name
 }
 
 /// The collector's counters as a client reads them. Both sides have the same JSON names, and JSON
@@ -115,6 +131,47 @@ fn sflow_status(stats: &SflowStats) -> serde_json::Result<SflowStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_one_name_do_not_hide_each_other() {
+        let part = |ready| {
+            let detail = String::new();
+            ("netlink blue".to_owned(), PartReadiness { ready, detail })
+        };
+        let parts = by_name([part(true), part(false), part(true)].into_iter());
+        let shown: Vec<_> = parts
+            .iter()
+            .map(|(name, part)| (name.as_str(), part.ready))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("netlink blue", true),
+                ("netlink blue (2)", false),
+                ("netlink blue (3)", true)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_graph_lacks_is_told_while_the_watcher_runs() {
+        let mut health = WatcherHealth::default();
+        health.name = "ovsdb".to_owned();
+        health.state = WatcherState::Running;
+        health.last_error = Some("the connection broke".to_owned());
+        assert_eq!(watcher_readiness(health.clone()).1.detail, "watches");
+        health.missing = Some("rows are missing".to_owned());
+        let (_, readiness) = watcher_readiness(health.clone());
+        assert_eq!(
+            (readiness.ready, readiness.detail.as_str()),
+            (true, "watches, but rows are missing")
+        );
+        health.state = WatcherState::Retrying;
+        assert_eq!(
+            watcher_readiness(health).1.detail,
+            "trying again: the connection broke"
+        );
+    }
 
     #[test]
     fn sflow_counters_reach_the_client_whole() {

@@ -37,7 +37,8 @@ impl Opened {
         let http = http.with_context(|| {
             format!("failed to listen on TCP {address} for HTTP, choose another address with --listen")
         })?;
-        let graph = Arc::new(Graph::new(&host_name()));
+        let graph = Graph::with_max_nodes(&host_name(), config.topology.max_nodes);
+        let graph = Arc::new(graph);
         let pcap_socket = config.pcap_socket.listen.address().map(|address| {
             let options = PcapSocketOptions {
                 // In no topology, like uploads: the packets were seen elsewhere.

@@ -6,13 +6,15 @@ use crate::identity::{EdgeId, NodeId};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// There is no room for another node.
-    #[error("the graph is full: it holds {max} nodes already")]
+    #[error("the graph is full: it holds {max} nodes already; raise topology.max_nodes")]
     Full {
         /// How many it may hold.
         max: usize,
     },
     /// There is no room for another edge.
-    #[error("the graph is full: it holds {max} edges already")]
+    #[error(
+        "the graph is full: it holds {max} edges already; raise topology.max_nodes, which has room for edges too"
+    )]
     FullOfEdges {
         /// How many it may hold.
         max: usize,

@@ -33,6 +33,9 @@ pub const DEFAULT_MAX_NODES: usize = 100_000;
 /// two of layer 2; further edges are refused with [`TopologyError::FullOfEdges`].
 const MAX_EDGES_PER_NODE: usize = 4;
 
+/// Items that are worked on under one lock: some milliseconds, after which others have their turn.
+const EDITS_AT_ONCE: usize = 256;
+
 /// A step back of the clock of up to a minute stands still instead, so that times follow the order of
 /// events; a longer one is a clock that was wrong before.
 const CLOCK_STEP_MS: i64 = 60_000;
@@ -118,6 +121,26 @@ impl Graph {
         }
         let mut edit = Edit::new(self, &mut state);
         f(&mut edit)
+    }
+
+    /// Does `work` on each of many items, a few hundred under one lock, in order: readers and other
+    /// writers have their turn between, and see a part of it. Otherwise as [`Graph::edit`].
+    pub fn edit_in_turns<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        mut work: impl FnMut(&mut Edit<'_>, T),
+    ) {
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            self.edit(|edit| {
+                items
+                    .by_ref()
+                    .take(EDITS_AT_ONCE)
+                    .for_each(|item| work(edit, item))
+            });
+            // Who waits for the lock is awake by now, and needs a processor to take it.
+            std::thread::yield_now();
+        }
     }
 
     /// The graph as it is, and every change from then on.

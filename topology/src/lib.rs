@@ -28,7 +28,7 @@ mod history;
 mod identity;
 mod interval;
 pub mod ovsdb;
-mod path;
+pub mod path;
 pub mod rules;
 mod snapshot;
 pub mod watch;

@@ -1,4 +1,7 @@
 //! Entries within entries of metadata: `ExtID.vm-id` is `vm-id` of the object `ExtID`.
+//!
+//! A name may have dots itself, as those of Open vSwitch's `external_ids` often do: the whole path is tried as
+//! a name before it is cut at its first dot.
 
 use serde_json::Value;
 use serde_json::map::Entry;
@@ -6,8 +9,8 @@ use serde_json::map::Entry;
 use crate::element::Metadata;
 
 /// What `path` leads to.
-pub(crate) fn get<'m>(metadata: &'m Metadata, path: &str) -> Option<&'m Value> {
-    // A key may have dots itself: OVSDB's often do.
+#[must_use]
+pub fn get<'m>(metadata: &'m Metadata, path: &str) -> Option<&'m Value> {
     if let Some(value) = metadata.get(path) {
         return Some(value);
     }
@@ -16,7 +19,7 @@ pub(crate) fn get<'m>(metadata: &'m Metadata, path: &str) -> Option<&'m Value> {
 }
 
 /// Makes `path` lead to `value`. What is in the way and is no object stays, and nothing is set.
-pub(crate) fn set(metadata: &mut Metadata, path: &str, value: Value) {
+pub fn set(metadata: &mut Metadata, path: &str, value: Value) {
     let nested = path.split_once('.').filter(|_| !metadata.contains_key(path));
     let Some((first, rest)) = nested else {
         metadata.insert(path.to_owned(), value);
@@ -32,7 +35,7 @@ pub(crate) fn set(metadata: &mut Metadata, path: &str, value: Value) {
 }
 
 /// Makes `path` lead nowhere; objects that are empty then go as well.
-pub(crate) fn remove(metadata: &mut Metadata, path: &str) {
+pub fn remove(metadata: &mut Metadata, path: &str) {
     if metadata.remove(path).is_some() {
         return;
     }

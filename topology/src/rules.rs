@@ -21,6 +21,7 @@ use crate::snapshot::Snapshot;
 
 mod applied;
 mod model;
+mod overlay;
 #[cfg(test)]
 mod tests;
 mod wanted;

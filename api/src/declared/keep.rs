@@ -64,7 +64,7 @@ impl Declared {
     pub(super) async fn keep(self: &Arc<Self>) {
         let (_, mut events) = self.graph.subscribe();
         self.beside(Self::mend).await;
-        let mut patience = self.until_next();
+        let mut patience = self.patience().await;
         loop {
             tokio::select! {
                 lost = changed(&mut events) => {
@@ -82,7 +82,7 @@ impl Declared {
                 }
                 () = self.expiries_changed.notified() => {}
             }
-            patience = self.until_next();
+            patience = self.patience().await;
         }
     }
 
@@ -110,6 +110,12 @@ impl Declared {
             Kind::NodeRule => self.remove_node_rule(state, id),
             Kind::EdgeRule => self.remove_edge_rule(state, id),
         }
+    }
+
+    /// How long until something ends. Whoever changes something holds the state while the disk writes, so it
+    /// is asked where it may take its time.
+    async fn patience(self: &Arc<Self>) -> Duration {
+        self.beside(Self::until_next).await.unwrap_or(RETRY)
     }
 
     fn until_next(&self) -> Duration {

@@ -125,6 +125,8 @@ pub struct WatcherStatus {
     pub state: String,
     /// What went wrong last, if anything did; it stays when the watcher has recovered.
     pub last_error: Option<String>,
+    /// What the graph lacks of it now although it is there, and what to do about it.
+    pub missing: Option<String>,
     /// How often it lost messages and read everything anew.
     pub resyncs: u64,
     /// What it left out because there is too much of it.
@@ -137,6 +139,7 @@ impl From<WatcherHealth> for WatcherStatus {
             state: watcher_state(health.state).to_owned(),
             name: health.name,
             last_error: health.last_error,
+            missing: health.missing,
             resyncs: health.resyncs,
             left_out: health.left_out,
         }

@@ -361,3 +361,32 @@ fn a_removed_owner_leaves_what_it_owned_without_identity() {
     assert_eq!(graph.by_tid(&tid), None);
     assert_eq!(graph.by_tid(&Tid::from("nothing")), None);
 }
+
+#[test]
+fn who_waits_has_a_turn_between() {
+    let graph = Graph::new("h");
+    let id = agent(&graph);
+    let seen = std::sync::atomic::AtomicBool::new(false);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let last = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !node(&graph, &id).metadata.contains_key("Number") {}
+            seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        let mut last = 0;
+        // It ends when the reader has seen a part of it.
+        let items = (1_u64..).take_while(|_| {
+            !seen.load(std::sync::atomic::Ordering::SeqCst) && std::time::Instant::now() < deadline
+        });
+        graph.edit_in_turns(items, |edit, number| {
+            edit.set_metadata(&id, "Number", number).unwrap();
+            last = number;
+        });
+        last
+    });
+    assert!(
+        seen.load(std::sync::atomic::Ordering::SeqCst),
+        "{last} items without a turn for anybody else"
+    );
+    assert_eq!(node(&graph, &id).metadata["Number"], last, "in order");
+}

@@ -1,15 +1,15 @@
 //! What rules have done, and how it is undone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::model::{Action, NodeRule};
+use super::overlay::Overlay;
 use super::wanted::{Edges, Entries, Problems};
 use crate::element::Metadata;
 use crate::graph::{Edit, Graph, NewNode};
 use crate::identity::{EdgeId, NodeId};
-use crate::path;
 use crate::snapshot::Snapshot;
 
 /// What rules have done to a graph.
@@ -17,18 +17,18 @@ use crate::snapshot::Snapshot;
 pub(super) struct Applied {
     /// Nodes that they made, and with what.
     nodes: HashMap<NodeId, Metadata>,
-    /// Entries that they set, by path.
-    entries: HashMap<NodeId, BTreeMap<String, Entry>>,
+    /// Entries that they set.
+    entries: HashMap<NodeId, OnNode>,
     /// Edges that they made, and with what.
     edges: HashMap<EdgeId, Metadata>,
 }
 
-/// An entry of a node's metadata that a rule has set.
-#[derive(Clone, Debug)]
-struct Entry {
-    ours: Value,
-    /// What stood there.
-    before: Option<Value>,
+/// What rules have set on one node.
+#[derive(Debug)]
+struct OnNode {
+    /// By path, in the order of the rules.
+    wanted: Vec<(String, Value)>,
+    overlay: Overlay,
 }
 
 impl Applied {
@@ -84,18 +84,13 @@ impl Applied {
         });
     }
 
-    /// Takes entries and edges of rules off `graph`, and notes what others have written over them.
-    pub(super) fn take_off(&mut self, graph: &mut Snapshot) {
-        self.entries.retain(|id, entries| {
-            let Some(node) = graph.node_mut(id) else {
-                return false;
-            };
-            for (key, entry) in entries {
-                entry.look_at(path::get(&node.metadata, key));
-                restore(&mut node.metadata, key, entry.before.clone());
+    /// Takes entries and edges of rules off `graph`.
+    pub(super) fn take_off(&self, graph: &mut Snapshot) {
+        for (id, applied) in &self.entries {
+            if let Some(node) = graph.node_mut(id) {
+                applied.overlay.take_off(&mut node.metadata);
             }
-            true
-        });
+        }
         for id in self.edges.keys() {
             graph.remove_edge(id);
         }
@@ -123,47 +118,36 @@ impl Applied {
         });
     }
 
-    fn has_entries(&self, id: &NodeId, wanted: &BTreeMap<String, Value>, graph: &Snapshot) -> bool {
-        let (Some(node), Some(set)) = (graph.node(id), self.entries.get(id)) else {
+    /// Whether `wanted` is on a node already, and would not be otherwise by now.
+    fn has_entries(&self, id: &NodeId, wanted: &[(String, Value)], graph: &Snapshot) -> bool {
+        let (Some(node), Some(applied)) = (graph.node(id), self.entries.get(id)) else {
             return false;
         };
-        set.len() == wanted.len()
-            && wanted.iter().all(|(key, value)| {
-                let ours = set.get(key).is_some_and(|entry| entry.ours == *value);
-                ours && path::get(&node.metadata, key) == Some(value)
-            })
+        if applied.wanted != wanted {
+            return false;
+        }
+        let mut metadata = node.metadata.clone();
+        applied.overlay.take_off(&mut metadata);
+        let overlay = Overlay::put_on(wanted, &mut metadata);
+        overlay == applied.overlay && metadata == node.metadata
     }
 
     fn update_entries(&mut self, edit: &mut Edit<'_>, wanted: Entries) {
         let mut before = std::mem::take(&mut self.entries);
         for (id, wanted) in wanted {
-            let mut old = before.remove(&id).unwrap_or_default();
-            let mut set = BTreeMap::new();
+            let old = before.remove(&id).map(|applied| applied.overlay);
+            let mut overlay = Overlay::default();
             let updated = edit.update_node(&id, |metadata| {
-                take_back(metadata, &old, |key| !wanted.contains_key(key));
-                for (key, ours) in wanted {
-                    let found = path::get(metadata, &key);
-                    let entry = match old.remove(&key) {
-                        Some(mut entry) => {
-                            entry.look_at(found);
-                            Entry { ours, ..entry }
-                        }
-                        None => Entry {
-                            before: found.cloned(),
-                            ours,
-                        },
-                    };
-                    path::set(metadata, &key, entry.ours.clone());
-                    set.insert(key, entry);
-                }
+                old.unwrap_or_default().take_off(metadata);
+                overlay = Overlay::put_on(&wanted, metadata);
             });
             // The node may have gone since the query was answered.
             if updated.is_ok() {
-                self.entries.insert(id, set);
+                self.entries.insert(id, OnNode { wanted, overlay });
             }
         }
         for (id, old) in before {
-            let _gone = edit.update_node(&id, |metadata| take_back(metadata, &old, |_| true));
+            let _gone = edit.update_node(&id, |metadata| old.overlay.take_off(metadata));
         }
     }
 
@@ -192,31 +176,5 @@ impl Applied {
                 }
             }
         }
-    }
-}
-
-impl Entry {
-    /// Notes what stands there now: if it is not ours, somebody has written over it, and that is what
-    /// comes back.
-    fn look_at(&mut self, found: Option<&Value>) {
-        if found != Some(&self.ours) {
-            self.before = found.cloned();
-        }
-    }
-}
-
-/// Puts back what stood where the entries of `old` are that are to `go`.
-fn take_back(metadata: &mut Metadata, old: &BTreeMap<String, Entry>, go: impl Fn(&str) -> bool) {
-    for (key, entry) in old.iter().filter(|(key, _)| go(key)) {
-        if path::get(metadata, key) == Some(&entry.ours) {
-            restore(metadata, key, entry.before.clone());
-        }
-    }
-}
-
-fn restore(metadata: &mut Metadata, key: &str, before: Option<Value>) {
-    match before {
-        Some(before) => path::set(metadata, key, before),
-        None => path::remove(metadata, key),
     }
 }

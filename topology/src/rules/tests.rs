@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Change, Metadata, NodeSpec, OWNERSHIP};
 
+mod overlaps;
+
 fn select(query: &str, snapshot: &Snapshot) -> Result<Vec<NodeId>, String> {
     let (kind, word) = query.split_once(':').ok_or("expected a colon")?;
     let matches = |metadata: &Metadata| match kind {

@@ -1,6 +1,6 @@
 //! What rules want of a graph.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::identity::{EdgeId, NodeId};
 use crate::path;
 use crate::snapshot::Snapshot;
 
-/// Entries of nodes' metadata, by path.
-pub(super) type Entries = HashMap<NodeId, BTreeMap<String, Value>>;
+/// Entries of nodes' metadata, by path, in the order of the rules: a later one wins.
+pub(super) type Entries = HashMap<NodeId, Vec<(String, Value)>>;
 /// Edges, and the rule that wants each.
 pub(super) type Edges = HashMap<EdgeId, (NewEdge, String)>;
 

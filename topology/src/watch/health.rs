@@ -33,6 +33,8 @@ pub struct WatcherHealth {
     pub state: WatcherState,
     /// What went wrong last, and what to do about it; it stays when the watcher has recovered.
     pub last_error: Option<String>,
+    /// What the graph lacks of it now although it is there, and what to do about it.
+    pub missing: Option<String>,
     /// How often messages were lost and everything was read anew.
     pub resyncs: u64,
     /// Entries of lists (neighbours, routes, forwarding) that were left out because an interface has
@@ -112,6 +114,16 @@ impl Reporter {
     /// Notes something that went wrong without stopping the watcher.
     pub(super) fn note(&self, error: String) {
         self.update(|health| health.last_error = Some(error));
+    }
+
+    /// Notes what the graph lacks from now on; `None`: nothing.
+    pub(super) fn missing(&self, what: Option<String>) {
+        self.update(|health| {
+            if what.is_some() {
+                health.last_error.clone_from(&what);
+            }
+            health.missing = what;
+        });
     }
 
     pub(super) fn resynced(&self) {

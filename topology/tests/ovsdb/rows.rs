@@ -361,8 +361,41 @@ fn a_full_graph_takes_the_rows_when_there_is_room() {
     let error = eventually("the refusal", || scene.watcher.health().last_error);
     assert_eq!(
         error,
-        "rows are missing in the graph: the graph is full: it holds 2 nodes already"
+        "rows are missing in the graph: the graph is full: it holds 2 nodes already; raise topology.max_nodes"
     );
+    assert_eq!(scene.watcher.health().missing.as_ref(), Some(&error));
     scene.graph.edit(|edit| edit.remove_node(&other));
     eventually("the bridge", || scene.named("ovsbridge", "br0"));
+    assert!(
+        scene.watcher.health().missing.is_some(),
+        "its port has no room yet"
+    );
+}
+
+#[test]
+fn what_is_on_a_bridge_comes_with_it_when_there_is_room() {
+    let database = Database::served();
+    let graph = Arc::new(Graph::with_max_nodes("h", 6));
+    let others: Vec<_> = (0..5)
+        .map(|number| {
+            let name = format!("eth{number}");
+            graph
+                .upsert_node(NodeSpec::new(graph.host(), "device", &name))
+                .unwrap()
+        })
+        .collect();
+    let watcher = start(Arc::clone(&graph), OvsdbOptions::new(database.address())).unwrap();
+    let scene = Scene { graph, watcher };
+    database.change("add-br br0 -- add-port br0 vx0 -- set interface vx0 type=vxlan");
+    eventually("the refusal", || scene.watcher.health().missing);
+    // Room for all at once: the bridge is tried again, and nothing of the rest has changed.
+    scene.graph.edit(|edit| {
+        for other in &others {
+            edit.remove_node(other);
+        }
+    });
+    agree(&scene.graph, &database);
+    eventually("the end of the complaint", || {
+        scene.watcher.health().missing.is_none().then_some(())
+    });
 }

@@ -146,26 +146,37 @@ fn counters_are_no_history() {
             .unwrap()
             .clone()
     };
+    let ping = |until: u64| {
+        run(lab
+            .inside("blue", "ping")
+            .args(["-c", "15", "-i", "0.01", "-q", "127.0.0.1"]));
+        eventually("the counters", || {
+            let node = lo();
+            let packets = node
+                .metadata
+                .get("Metric")
+                .map(|metric| metric["RxPackets"].clone());
+            if packets == Some(json!(until)) {
+                Ok(())
+            } else {
+                Err(format!("{:?}", node.metadata))
+            }
+        });
+    };
+    let intervals = watched.graph.intervals();
     let revision = lo().revision;
-    run(lab
-        .inside("blue", "ping")
-        .args(["-c", "15", "-i", "0.01", "-q", "127.0.0.1"]));
-    eventually("the counters", || {
-        let node = lo();
-        let packets = node
-            .metadata
-            .get("Metric")
-            .map(|metric| metric["RxPackets"].clone());
-        if packets == Some(json!(30)) {
-            Ok(())
-        } else {
-            Err(format!("{:?}", node.metadata))
-        }
-    });
+    ping(30);
+    assert_eq!(lo().revision, revision + 1, "it begins to count");
+    ping(60);
+    assert_eq!(lo().revision, revision + 1);
+    let counted = intervals.take(1_000).into_iter();
+    let of_lo = counted.filter(|interval| interval.node == lo().id);
+    let packets = of_lo.filter_map(|interval| interval.counters.get("RxPackets")?.as_u64());
+    assert_eq!(packets.sum::<u64>(), 60, "interval by interval");
+    ping(90);
     let node = lo();
-    assert_eq!(node.revision, revision);
     let metric = &node.metadata["Metric"];
-    assert_eq!(metric["TxPackets"], 30);
+    assert_eq!(metric["TxPackets"], 90);
     assert!(metric.get("RxErrors").is_none(), "zeros are left out");
     let sum = &node.metadata["LastUpdateMetric"];
     assert!(sum["Start"].as_i64().unwrap() < sum["Last"].as_i64().unwrap());

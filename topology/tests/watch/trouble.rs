@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use flowtap_topology::Graph;
 use flowtap_topology::watch::{WatcherState, Watchers};
+use flowtap_topology::{Change, Graph};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use serde_json::Value;
 
@@ -98,8 +98,8 @@ fn a_full_graph_says_so_and_fills_up_later() {
     lab.ip("blue", "link add v0 type veth peer name v1");
     eventually("the complaint", || {
         let health = watched.health("netlink blue").ok_or("no watcher")?;
-        let error = health.last_error.clone().unwrap_or_default();
-        if error.contains("full") {
+        let missing = health.missing.clone().unwrap_or_default();
+        if missing.contains("full") && missing.contains("topology.max_nodes") {
             Ok(())
         } else {
             Err(format!("{health:?}"))
@@ -107,6 +107,41 @@ fn a_full_graph_says_so_and_fills_up_later() {
     });
     lab.ip("blue", "link del v0");
     lab.agrees(&watched, &["blue"], "there is room");
+    eventually("the end of the complaint", || {
+        match watched.health("netlink blue").and_then(|health| health.missing) {
+            None => Ok(()),
+            Some(missing) => Err(missing),
+        }
+    });
+    watched.stop();
+}
+
+#[test]
+fn a_list_that_is_interrupted_takes_nothing_away() {
+    let lab = Lab::new();
+    lab.add("blue");
+    let pairs: String = (0..60)
+        .map(|n| format!("link add s{n} type veth peer name t{n}\n"))
+        .collect();
+    lab.batch("blue", &pairs);
+    let mut options = lab.options();
+    // Everything is listed all the time, while interfaces come and go.
+    options.metrics_interval = std::time::Duration::from_millis(1);
+    let watched = Watched::start(options);
+    let (_, mut events) = watched.graph.subscribe();
+    let churn: String = (0..100)
+        .map(|n| format!("link add c{n} type veth peer name d{n}\nlink del c{n}\n"))
+        .collect();
+    for _ in 0..5 {
+        lab.batch("blue", &churn);
+        while let Some(event) = events.try_next().unwrap() {
+            if let Change::NodeDeleted(node) = &event.change {
+                let name = node.name().unwrap();
+                assert!(name.starts_with(['c', 'd']), "{name} went, and it is there");
+            }
+        }
+    }
+    lab.agrees(&watched, &["blue"], "interrupted lists");
     watched.stop();
 }
 
@@ -122,8 +157,8 @@ fn namespaces_beyond_the_limit_are_left_out_until_there_is_room() {
     lab.add("red");
     eventually("the complaint", || {
         let health = watched.health("namespaces").ok_or("no watcher")?;
-        let error = health.last_error.clone().unwrap_or_default();
-        if health.left_out == 1 && error.contains("red") {
+        let missing = health.missing.clone().unwrap_or_default();
+        if health.left_out == 1 && missing.contains("red") {
             Ok(())
         } else {
             Err(format!("{health:?}"))

@@ -8,7 +8,7 @@ use super::lists::{self, Address, Lists};
 use super::numbers::*;
 use super::routes::{self, Route};
 use super::session::Session;
-use super::socket::Socket;
+use super::socket::{Listed, Socket};
 use super::wire::Request;
 
 /// Reading takes at most one part in this many of the thread's time, however long the lists are and
@@ -16,7 +16,8 @@ use super::wire::Request;
 const SHARE: u32 = 20;
 
 impl Session<'_> {
-    /// Reads again what is stale.
+    /// Reads again what is stale. A list during which something changed takes nothing away: it is read
+    /// again.
     pub(super) fn read_lists(&mut self) -> io::Result<()> {
         let began = Instant::now();
         let stale = std::mem::take(&mut self.stale);
@@ -42,8 +43,16 @@ impl Session<'_> {
                 all.push(address.index, address);
             }
         })?;
-        self.left_out[0] = all.left_out;
-        self.interfaces.set_addresses(all.by_index);
+        if !all.is_whole {
+            // What is in it is there; what is not may be.
+            for address in all.list.by_index.into_values().flatten() {
+                self.interfaces.add_address(address);
+            }
+            self.stale.mark().addresses = true;
+            return Ok(());
+        }
+        self.left_out[0] = all.list.left_out;
+        self.interfaces.set_addresses(all.list.by_index);
         Ok(())
     }
 
@@ -57,8 +66,12 @@ impl Session<'_> {
                     all.push(index, entry);
                 }
             })?;
-            self.left_out[1] += all.left_out;
-            self.interfaces.set_lists(key, all.by_index, lists::sorted);
+            if !all.is_whole {
+                self.stale.mark().neighbours = true;
+                continue;
+            }
+            self.left_out[1] += all.list.left_out;
+            self.interfaces.set_lists(key, all.list.by_index, lists::sorted);
         }
         Ok(())
     }
@@ -68,7 +81,11 @@ impl Session<'_> {
         for family in [AF_INET, AF_INET6] {
             let request = lists::request(RTM_GETROUTE, family);
             let of_family = list(&mut self.requests, &mut self.answers, &request, Route::collect)?;
-            all.extend(of_family);
+            if !of_family.is_whole {
+                self.stale.mark().routes = true;
+                return Ok(());
+            }
+            all.extend(of_family.list);
         }
         self.left_out[2] = all.left_out;
         let tables = |routes: Vec<Route>| routes::tables(&routes);
@@ -95,7 +112,7 @@ fn list<T>(
     answers: &mut [u8],
     request: &Request,
     each: impl Fn(&mut Lists<T>, &[u8]),
-) -> io::Result<Lists<T>> {
+) -> io::Result<Listed<Lists<T>>> {
     requests.list(answers, request, Lists::new, |all, message| {
         each(all, message.body)
     })

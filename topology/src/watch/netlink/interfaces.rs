@@ -137,17 +137,10 @@ impl Interfaces {
         }
     }
 
-    /// Notes that all but `seen` are gone.
-    pub(super) fn keep_only(&mut self, seen: &BTreeSet<u32>) {
-        let gone: Vec<_> = self
-            .by_index
-            .keys()
-            .filter(|index| !seen.contains(index))
-            .copied()
-            .collect();
-        for index in gone {
-            self.unlink(index);
-        }
+    /// Those that are not among `seen`.
+    pub(super) fn missing(&self, seen: &BTreeSet<u32>) -> Vec<u32> {
+        let known = self.by_index.keys();
+        known.filter(|index| !seen.contains(index)).copied().collect()
     }
 
     pub(super) fn add_address(&mut self, address: Address) {

@@ -60,7 +60,7 @@ pub(super) struct Stale {
 }
 
 impl Stale {
-    fn mark(&mut self) -> &mut Self {
+    pub(super) fn mark(&mut self) -> &mut Self {
         self.since.get_or_insert_with(Instant::now);
         self
     }
@@ -159,11 +159,17 @@ impl<'w> Session<'w> {
             Vec::new,
             |links, message| links.extend(Link::parse(message.body)),
         )?;
-        let seen = all.iter().map(|link| link.index).collect();
-        for link in all {
+        let seen = all.list.iter().map(|link| link.index).collect();
+        for link in all.list {
             self.take_link(link);
         }
-        self.interfaces.keep_only(&seen);
+        for index in self.interfaces.missing(&seen) {
+            // A list that was interrupted may lack what is there.
+            match if all.is_whole { None } else { self.look_at(index)? } {
+                Some(link) => self.take_link(link),
+                None => self.interfaces.unlink(index),
+            }
+        }
         self.tell();
         count(self.interfaces, &self.watcher.shared, &self.watcher.mailbox);
         Ok(())
@@ -172,23 +178,26 @@ impl<'w> Session<'w> {
     /// Looks again at the interfaces that the mailbox names.
     fn refresh(&mut self) -> io::Result<()> {
         for index in self.watcher.mailbox.take_refreshes() {
-            let mut found = None;
-            let asked = self
-                .requests
-                .ask(&mut self.answers, &link::request(Some(index)), |message| {
-                    found = Link::parse(message.body);
-                });
-            match asked {
-                Ok(_) => {}
-                // It is gone; its RTM_DELLINK is under way.
-                Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {}
-                Err(error) => return Err(error),
-            }
-            if let Some(link) = found {
+            // One that is gone is told of by its RTM_DELLINK.
+            if let Some(link) = self.look_at(index)? {
                 self.take_link(link);
             }
         }
         Ok(())
+    }
+
+    /// Asks for one interface; `None` if it is not there.
+    fn look_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        let mut found = None;
+        let request = link::request(Some(index));
+        let asked = self.requests.ask(&mut self.answers, &request, |message| {
+            found = Link::parse(message.body);
+        });
+        match asked {
+            Ok(_) => Ok(found),
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn hear_links(&mut self) -> io::Result<()> {
@@ -308,11 +317,11 @@ impl<'w> Session<'w> {
         for port in left.peers {
             self.watcher.shared.places.refresh(port);
         }
-        if let Some(error) = left.refused {
-            self.watcher
-                .reporter
-                .note(format!("an interface has no node: {error}"));
-        }
+        // Those that were refused are tried again each time, so without a refusal none is missing.
+        let refused = left
+            .refused
+            .map(|error| format!("an interface has no node: {error}"));
+        self.watcher.reporter.missing(refused);
         if left.deleted {
             self.tick = Instant::now();
             self.stale.features.extend(self.interfaces.by_index.keys());

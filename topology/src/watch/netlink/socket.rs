@@ -27,8 +27,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// with hundreds of virtual functions is longer. Only the pages that are used cost memory.
 pub(super) const BUFFER: usize = 256 * 1024;
 
-/// How often a dump that changed meanwhile is begun anew. After that the last one counts: whatever
-/// changed during it is in the queue of events as well.
+/// How often a dump during which something changed is begun anew. After that the last one counts, for
+/// what is in it: it may lack what was there all the time.
 const DUMP_ATTEMPTS: u32 = 3;
 
 /// A netlink socket. It belongs to the namespace that the thread was in that opened it.
@@ -36,6 +36,14 @@ const DUMP_ATTEMPTS: u32 = 3;
 pub(super) struct Socket {
     fd: OwnedFd,
     sequence: u32,
+}
+
+/// What the kernel listed.
+#[derive(Debug)]
+pub(super) struct Listed<S> {
+    pub(super) list: S,
+    /// Nothing changed while it was made, so that what is not in it is not there.
+    pub(super) is_whole: bool,
 }
 
 /// What a socket of events had.
@@ -136,7 +144,8 @@ impl Socket {
     }
 
     /// Lists what `request` asks for: `each` adds a message to what `start` made. A list during which
-    /// something changed is made anew a few times.
+    /// something changed is made anew a few times; then [`Listed::is_whole`] says that it is not to be
+    /// relied on for what is gone.
     ///
     /// # Errors
     /// As [`Socket::ask`].
@@ -146,14 +155,15 @@ impl Socket {
         request: &Request,
         start: impl Fn() -> S,
         mut each: impl FnMut(&mut S, Message<'_>),
-    ) -> io::Result<S> {
+    ) -> io::Result<Listed<S>> {
         debug_assert_eq!(request.flags() & NLM_F_DUMP, NLM_F_DUMP);
         let mut attempt = 1;
         loop {
             let mut list = start();
             let changed = self.ask(buffer, request, |message| each(&mut list, message))?;
             if !changed || attempt == DUMP_ATTEMPTS {
-                return Ok(list);
+                let is_whole = !changed;
+                return Ok(Listed { list, is_whole });
             }
             attempt += 1;
         }

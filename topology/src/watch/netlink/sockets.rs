@@ -71,7 +71,7 @@ impl Sockets {
 pub(in crate::watch) fn holds_something(path: &Path, id: NamespaceId) -> io::Result<bool> {
     let mut requests = inside(path, id, || Socket::asking(None))?;
     let mut buffer = vec![0; BUFFER];
-    requests.list(
+    let listed = requests.list(
         &mut buffer,
         &link::request(None),
         || false,
@@ -79,5 +79,7 @@ pub(in crate::watch) fn holds_something(path: &Path, id: NamespaceId) -> io::Res
             *found |= Link::parse(message.body)
                 .is_some_and(|link| !link.is_loopback() && !FALLBACKS.contains(&link.name.as_str()));
         },
-    )
+    );
+    // What was missed in one that changes is found at the next look: it is looked into again.
+    listed.map(|listed| listed.list)
 }

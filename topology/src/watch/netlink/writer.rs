@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::element::Metadata;
 use crate::error::TopologyError;
 use crate::graph::{Edit, NodeSpec};
+use crate::identity::NodeId;
 use crate::watch::shared::{Mailbox, Shared};
 use crate::watch::wiring::Port;
 
@@ -27,52 +28,69 @@ pub(super) struct Left {
     pub(super) refused: Option<TopologyError>,
 }
 
-/// Tells the graph all that is new, in one edit: first what is gone, then what changed (names that
-/// become free), then what came.
+/// One thing to tell the graph.
+enum Task {
+    /// An interface is gone.
+    Remove(u32, NodeId),
+    /// One that has a node says something else.
+    Update(u32),
+    /// One has no node yet.
+    Create(u32),
+    /// One may want to be joined to others.
+    Join(u32),
+}
+
+/// Tells the graph all that is new: first what is gone, then what changed (names that become free), then
+/// what came. It is one edit, unless it is much.
 pub(super) fn flush(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mailbox) -> Left {
     let mut left = Left::default();
-    if interfaces.dirty.is_empty() && interfaces.gone.is_empty() {
-        return left;
-    }
-    shared.graph.edit(|edit| {
+    let gone = std::mem::take(&mut interfaces.gone);
+    let dirty = std::mem::take(&mut interfaces.dirty);
+    let gone = gone.into_iter().map(|(index, node)| Task::Remove(index, node));
+    let each = |task: fn(u32) -> Task| dirty.iter().map(move |index| task(*index));
+    let tasks = gone
+        .chain(each(Task::Update))
+        .chain(each(Task::Create))
+        .chain(each(Task::Join));
+    shared.graph.edit_in_turns(tasks, |edit, task| {
         // Asked under the graph's lock: whoever stops the watcher removes the nodes after that, and a
         // namespace of the same name may have nodes of the same ID by now.
-        if mailbox.is_stopped() {
-            return;
-        }
-        for (index, node) in std::mem::take(&mut interfaces.gone) {
-            edit.remove_node(&node);
-            shared.wiring.vanish(interfaces.port(index));
-        }
-        let dirty = std::mem::take(&mut interfaces.dirty);
-        for index in &dirty {
-            if !update(edit, interfaces, *index) {
-                shared.wiring.vanish(interfaces.port(*index));
-                interfaces.forget_node(*index);
-                left.deleted = true;
-            }
-        }
-        for index in &dirty {
-            if let Err(error) = create(edit, interfaces, shared, *index) {
-                left.refused = Some(error);
-                // There may be room at the next look.
-                interfaces.dirty.insert(*index);
-            }
-        }
-        for index in dirty {
-            if interfaces
-                .by_index
-                .get(&index)
-                .is_some_and(|interface| interface.node.is_some())
-            {
-                let new = shared
-                    .wiring
-                    .want(edit, interfaces.port(index), interfaces.wants(index));
-                left.peers.extend(new);
-            }
+        if !mailbox.is_stopped() {
+            perform(edit, interfaces, shared, task, &mut left);
         }
     });
     left
+}
+
+fn perform(edit: &mut Edit<'_>, interfaces: &mut Interfaces, shared: &Shared, task: Task, left: &mut Left) {
+    match task {
+        Task::Remove(index, node) => {
+            edit.remove_node(&node);
+            shared.wiring.vanish(interfaces.port(index));
+        }
+        Task::Update(index) => {
+            if !update(edit, interfaces, index) {
+                shared.wiring.vanish(interfaces.port(index));
+                interfaces.forget_node(index);
+                left.deleted = true;
+            }
+        }
+        Task::Create(index) => {
+            if let Err(error) = create(edit, interfaces, shared, index) {
+                left.refused = Some(error);
+                // There may be room at the next look.
+                interfaces.dirty.insert(index);
+            }
+        }
+        Task::Join(index) => {
+            let interface = interfaces.by_index.get(&index);
+            if interface.is_some_and(|interface| interface.node.is_some()) {
+                let wants = interfaces.wants(index);
+                left.peers
+                    .extend(shared.wiring.want(edit, interfaces.port(index), wants));
+            }
+        }
+    }
 }
 
 /// Says what is new of an interface that has a node. Returns whether the node is still there.
@@ -135,11 +153,15 @@ fn create(
     if interface.node.is_some() || interface.pending.is_empty() {
         return Ok(());
     }
-    let metadata: Metadata = interface
+    let mut metadata: Metadata = interface
         .pending
         .iter()
         .filter_map(|(key, value)| Some(((*key).to_owned(), value.clone()?)))
         .collect();
+    // That it counts is said at once: later it would be another revision.
+    if let Some(counters) = interface.link.counters.filter(|counters| !counters.is_zero()) {
+        metadata.insert("Metric".to_owned(), counters.to_json(None, edit.at()));
+    }
     let link = &interface.link;
     let spec = NodeSpec::new(&interfaces.owner, link.type_name(), &link.name).with_all(metadata);
     let node = edit.upsert_node(spec)?;
@@ -151,12 +173,10 @@ fn create(
 
 /// Writes counters, which make no revision.
 pub(super) fn count(interfaces: &mut Interfaces, shared: &Shared, mailbox: &Mailbox) {
-    shared.graph.edit(|edit| {
-        if mailbox.is_stopped() {
-            return;
-        }
-        let now = edit.at();
-        for interface in interfaces.by_index.values_mut() {
+    let interfaces = interfaces.by_index.values_mut();
+    shared.graph.edit_in_turns(interfaces, |edit, interface| {
+        if !mailbox.is_stopped() {
+            let now = edit.at();
             count_one(edit, interface, now);
         }
     });

@@ -58,8 +58,9 @@ pub(super) struct Namespaces {
     candidates: Candidates,
     last_scan: Instant,
     next_scan: Instant,
-    /// How many there was no room for at the last look at all.
+    /// How many there was no room for at the last look at all, and why the last of them is missing.
     left_out: u64,
+    missing: Option<String>,
     /// Threads that were stopped and have not ended yet.
     leaving: Vec<JoinHandle<()>>,
 }
@@ -116,6 +117,7 @@ impl Namespaces {
             last_scan: now,
             next_scan: now,
             left_out: 0,
+            missing: None,
             leaving: Vec::new(),
         })
     }
@@ -191,6 +193,7 @@ impl Namespaces {
     /// Looks at all names and all processes.
     fn look_at_all(&mut self) {
         self.left_out = 0;
+        self.missing = None;
         if !self.watched.contains_key(&self.own) {
             let host = self.shared.graph.host().clone();
             if let Err(error) = self.watch(self.own, None, host, Found::Own) {
@@ -221,6 +224,7 @@ impl Namespaces {
             self.look_at_processes();
         }
         self.reporter.left_out(self.left_out);
+        self.reporter.missing(self.missing.clone());
         self.last_scan = Instant::now();
         self.next_scan = self.last_scan + self.shared.options.process_interval;
     }
@@ -305,8 +309,7 @@ impl Namespaces {
         let max = self.shared.options.max_namespaces;
         if self.watched.len() >= max {
             self.left_out += 1;
-            self.reporter
-                .note(format!("{} is not watched: {max} namespaces are", path.display()));
+            self.lacks(format!("{} is not watched: {max} namespaces are", path.display()));
             return false;
         }
         let host = self.shared.graph.host();
@@ -324,10 +327,15 @@ impl Namespaces {
             .map_err(io::Error::other)
             .and_then(|node| self.watch(id, Some((path, name)), node, found));
         if let Err(error) = &watching {
-            self.reporter
-                .failed(&format!("watching {}", path.display()), error);
+            self.lacks(format!("{} is not watched: {error}", path.display()));
         }
         watching.is_ok()
+    }
+
+    /// Notes that a namespace is not watched; each look at all tries again.
+    fn lacks(&mut self, what: String) {
+        self.reporter.missing(Some(what.clone()));
+        self.missing = Some(what);
     }
 
     /// Starts the watcher of a namespace whose node is there.

@@ -118,9 +118,16 @@ impl Interface {
         bridge: Option<&NodeId>,
         aliases: bool,
     ) -> Result<(), TopologyError> {
+        let is_first = self.reading.is_none();
         match &mut self.place {
             None => return Ok(()),
-            Some(Place::Device(placed)) => placed.write(edit, device_facts(uuid, row, aliases))?,
+            Some(Place::Device(placed)) => {
+                let mut facts = device_facts(uuid, row, aliases);
+                if is_first {
+                    count(&mut facts, row, edit.at());
+                }
+                placed.write(edit, facts)?;
+            }
             Some(Place::Own(placed)) => {
                 if let Some(bridge) = bridge {
                     edit.link(bridge, &placed.node, OWNERSHIP, Metadata::new())?;
@@ -238,6 +245,14 @@ fn own_facts(uuid: &Uuid, row: &Row, aliases: bool) -> Facts {
     facts
 }
 
+/// Adds the counters of a row to the facts that are the first of it: a node that begins to count later gets a
+/// revision for that.
+fn count(facts: &mut Facts, row: &Row, now: i64) {
+    if let Some(ovs) = facts.get_mut("Ovs") {
+        metrics::show(ovs, row, now, None);
+    }
+}
+
 /// A node for a row that the kernel has no device for; `None` as long as its bridge is unknown.
 fn own_place(
     edit: &mut Edit<'_>,
@@ -250,6 +265,8 @@ fn own_place(
         return Ok(None);
     };
     let spec = NodeSpec::new(bridge, describe::kind(row), name);
-    let placed = Placed::make(edit, spec, &own_facts(uuid, row, aliases))?;
+    let mut facts = own_facts(uuid, row, aliases);
+    count(&mut facts, row, edit.at());
+    let placed = Placed::make(edit, spec, &facts)?;
     Ok(Some(Place::Own(placed)))
 }

@@ -201,14 +201,14 @@ impl Watcher {
             settle: self.options.settle,
         };
         self.placer.place(dirty, &around);
-        if let Some(refused) = self.placer.refused() {
-            let text = format!("rows are missing in the graph: {refused}");
-            let mut health = lock(&self.health);
-            if health.last_error.as_ref() != Some(&text) {
-                warn!(error = %refused, "OVSDB rows are missing in the graph");
-                health.last_error = Some(text);
-            }
+        let refused = self.placer.refused();
+        let text = refused.map(|error| format!("rows are missing in the graph: {error}"));
+        let mut health = lock(&self.health);
+        if text.is_some() && health.missing != text {
+            warn!(error = ?text, "Open vSwitch is not in the graph as a whole");
+            health.last_error.clone_from(&text);
         }
+        health.missing = text;
     }
 
     /// Takes over what the database says. Returns whether all of it is known now.

@@ -5,7 +5,7 @@
 //! changed becomes history.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,6 @@ use crate::element::{LAYER2, Metadata, OWNERSHIP};
 use crate::error::TopologyError;
 use crate::graph::{Edit, Graph, NodeSpec};
 use crate::identity::{EdgeId, NodeId};
-
-/// Rows written under one lock of the graph: some milliseconds, after which others have their turn.
-const ROWS_AT_ONCE: usize = 256;
 
 /// When a row that the graph had no room for is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -131,8 +128,8 @@ pub(super) struct Placer {
     /// Rows to look at again, by when: [`Placer::due`]. One entry for each time that an interface lost
     /// its device in the last half second, or that the graph was full.
     later: VecDeque<(Instant, Uuid)>,
-    /// Why a row is not in the graph.
-    refused: Option<TopologyError>,
+    /// Why rows are not in the graph, or not as they should be.
+    refused: HashMap<Uuid, TopologyError>,
 }
 
 impl Placer {
@@ -143,7 +140,7 @@ impl Placer {
             ports: HashMap::new(),
             interfaces: HashMap::new(),
             later: VecDeque::new(),
-            refused: None,
+            refused: HashMap::new(),
         }
     }
 
@@ -154,67 +151,57 @@ impl Placer {
 
     /// Why rows are missing in the graph, if any are.
     pub(super) fn refused(&self) -> Option<&TopologyError> {
-        self.refused.as_ref()
+        self.refused.values().next()
     }
 
     /// Looks at rows, and makes the graph so.
     pub(super) fn place(&mut self, mut dirty: Dirty, around: &Surroundings<'_>) {
         let rows = around.rows;
         self.due(&mut dirty, around);
-        self.refused = None;
         let graph = Arc::clone(&self.graph);
         // Interfaces that went leave first: one that came may have the name, and so the identity, of
         // one that went. Bridges and ports that went leave last: what they owned has moved by then.
-        let gone: Vec<_> = dirty
-            .interfaces
-            .iter()
-            .filter(|uuid| rows.interface(uuid).is_none())
-            .collect();
-        in_turns(&graph, &gone, |edit, uuid| {
-            if let Some(interface) = self.interfaces.remove(uuid) {
-                interface.remove(edit);
+        graph.edit_in_turns(
+            gone(&dirty.interfaces, |uuid| rows.interface(uuid)),
+            |edit, uuid| {
+                if let Some(interface) = self.interfaces.remove(uuid) {
+                    interface.remove(edit);
+                }
+                self.refused.remove(uuid);
+            },
+        );
+        graph.edit_in_turns(&dirty.bridges, |edit, uuid| {
+            let placed = self.place_bridge(edit, uuid, around);
+            if self.note(placed, *uuid, around) {
+                dirty.ports.extend(rows.ports_of(uuid));
             }
         });
-        let bridges: Vec<_> = dirty.bridges.iter().collect();
-        in_turns(&graph, &bridges, |edit, uuid| {
-            let placed = self.place_bridge(edit, uuid, around);
-            self.note(placed, **uuid, around);
-        });
-        let ports: Vec<_> = dirty.ports.iter().collect();
-        in_turns(&graph, &ports, |edit, uuid| {
+        graph.edit_in_turns(&dirty.ports, |edit, uuid| {
             let placed = self.place_port(edit, uuid, around);
-            self.note(placed, **uuid, around);
+            if self.note(placed, *uuid, around) {
+                dirty.interfaces.extend(rows.interfaces_of(uuid));
+            }
         });
-        let interfaces: Vec<_> = dirty.interfaces.iter().collect();
-        in_turns(&graph, &interfaces, |edit, uuid| {
+        graph.edit_in_turns(&dirty.interfaces, |edit, uuid| {
             let placed = self.place_interface(edit, uuid, around);
-            self.note(placed, **uuid, around);
+            self.note(placed.map(|()| false), *uuid, around);
         });
-        let counted: Vec<_> = dirty.metrics.iter().collect();
-        in_turns(&graph, &counted, |edit, uuid| {
+        graph.edit_in_turns(&dirty.metrics, |edit, uuid| {
             if let (Some(interface), Some(row)) = (self.interfaces.get_mut(uuid), rows.interface(uuid)) {
                 interface.show_metrics(edit, row);
             }
         });
-        let gone: Vec<_> = dirty
-            .ports
-            .iter()
-            .filter(|uuid| rows.port(uuid).is_none())
-            .collect();
-        in_turns(&graph, &gone, |edit, uuid| {
+        graph.edit_in_turns(gone(&dirty.ports, |uuid| rows.port(uuid)), |edit, uuid| {
             if let Some(port) = self.ports.remove(uuid) {
                 edit.remove_node(&port.node);
             }
+            self.refused.remove(uuid);
         });
-        let gone: Vec<_> = dirty
-            .bridges
-            .iter()
-            .filter(|uuid| rows.bridge(uuid).is_none())
-            .collect();
-        in_turns(&graph, &gone, |edit, uuid| {
+        graph.edit_in_turns(gone(&dirty.bridges, |uuid| rows.bridge(uuid)), |edit, uuid| {
             if let Some(bridge) = self.bridges.remove(uuid) {
                 edit.remove_node(&bridge.node);
             }
+            self.refused.remove(uuid);
         });
     }
 
@@ -238,10 +225,19 @@ impl Placer {
         });
     }
 
-    fn note(&mut self, placed: Result<(), TopologyError>, uuid: Uuid, around: &Surroundings<'_>) {
-        if let Err(error) = placed {
-            self.refused = Some(error);
-            self.later.push_back((around.now + RETRY, uuid));
+    /// Notes what came of placing a row. Returns whether it has got a node that it had not: what hangs on it
+    /// has to be looked at then, for it may have come before.
+    fn note(&mut self, placed: Result<bool, TopologyError>, uuid: Uuid, around: &Surroundings<'_>) -> bool {
+        match placed {
+            Ok(is_new) => {
+                self.refused.remove(&uuid);
+                is_new
+            }
+            Err(error) => {
+                self.refused.insert(uuid, error);
+                self.later.push_back((around.now + RETRY, uuid));
+                false
+            }
         }
     }
 
@@ -250,16 +246,16 @@ impl Placer {
         edit: &mut Edit<'_>,
         uuid: &Uuid,
         around: &Surroundings<'_>,
-    ) -> Result<(), TopologyError> {
+    ) -> Result<bool, TopologyError> {
         let Some(row) = around.rows.bridge(uuid) else {
-            return Ok(());
+            return Ok(false);
         };
         let mut facts = describe::bridge(row, around.aliases);
         facts.insert("UUID", uuid.to_string().into());
         let host = self.graph.host();
         let name = row.text("name").unwrap_or_default();
         let spec = NodeSpec::new(host, "ovsbridge", name);
-        standing(edit, &mut self.bridges, uuid, spec, facts).map(drop)
+        standing(edit, &mut self.bridges, uuid, spec, facts).map(|(_, is_new)| is_new)
     }
 
     fn place_port(
@@ -267,22 +263,23 @@ impl Placer {
         edit: &mut Edit<'_>,
         uuid: &Uuid,
         around: &Surroundings<'_>,
-    ) -> Result<(), TopologyError> {
+    ) -> Result<bool, TopologyError> {
         let rows = around.rows;
         let bridge = rows.bridge_of(uuid).and_then(|bridge| self.bridges.get(&bridge));
         // Without its bridge it waits: the bridge brings its ports along.
         let (Some(row), Some(bridge)) = (rows.port(uuid), bridge) else {
-            return Ok(());
+            return Ok(false);
         };
         let mut facts = describe::port(row, around.aliases);
         facts.insert("UUID", uuid.to_string().into());
         let name = row.text("name").unwrap_or_default();
         let bridge = &bridge.node;
         let spec = NodeSpec::new(bridge, "ovsport", name);
-        let placed = standing(edit, &mut self.ports, uuid, spec, facts)?;
+        let (placed, is_new) = standing(edit, &mut self.ports, uuid, spec, facts)?;
         edit.link(bridge, &placed.node, OWNERSHIP, Metadata::new())?;
         let layer2 = (bridge.clone(), placed.node.clone(), Metadata::new());
-        placed.link(edit, vec![layer2])
+        placed.link(edit, vec![layer2])?;
+        Ok(is_new)
     }
 
     fn place_interface(
@@ -329,14 +326,14 @@ impl Placer {
     }
 }
 
-/// The node of a row: the one it has, or a new one after `spec`; with `facts` in it.
+/// The node of a row: the one it has, or a new one after `spec`; with `facts` in it. And whether it is new.
 fn standing<'a>(
     edit: &mut Edit<'_>,
     placed: &'a mut HashMap<Uuid, Placed>,
     uuid: &Uuid,
     spec: NodeSpec<'_>,
     facts: Facts,
-) -> Result<&'a mut Placed, TopologyError> {
+) -> Result<(&'a mut Placed, bool), TopologyError> {
     // Somebody else may have removed it.
     if placed
         .get(uuid)
@@ -344,17 +341,15 @@ fn standing<'a>(
     {
         placed.remove(uuid);
     }
-    let placed = match placed.entry(*uuid) {
-        Entry::Occupied(placed) => placed.into_mut(),
-        Entry::Vacant(place) => place.insert(Placed::make(edit, spec, &facts)?),
+    let (placed, is_new) = match placed.entry(*uuid) {
+        Entry::Occupied(placed) => (placed.into_mut(), false),
+        Entry::Vacant(place) => (place.insert(Placed::make(edit, spec, &facts)?), true),
     };
     placed.write(edit, facts)?;
-    Ok(placed)
+    Ok((placed, is_new))
 }
 
-/// Does `work` on each row, some of them under one lock.
-fn in_turns(graph: &Graph, rows: &[&Uuid], mut work: impl FnMut(&mut Edit<'_>, &&Uuid)) {
-    for turn in rows.chunks(ROWS_AT_ONCE) {
-        graph.edit(|edit| turn.iter().for_each(|uuid| work(edit, uuid)));
-    }
+/// The rows of `uuids` that are not there any more.
+fn gone<R>(uuids: &HashSet<Uuid>, row: impl Fn(&Uuid) -> Option<R>) -> Vec<&Uuid> {
+    uuids.iter().filter(|uuid| row(uuid).is_none()).collect()
 }

@@ -113,6 +113,18 @@ impl Rows {
         self.port_of_interface.get(interface).copied()
     }
 
+    /// The ports of a bridge.
+    pub(super) fn ports_of(&self, bridge: &Uuid) -> impl Iterator<Item = Uuid> {
+        self.bridge(bridge).into_iter().flat_map(|row| row.uuids("ports"))
+    }
+
+    /// The interfaces of a port.
+    pub(super) fn interfaces_of(&self, port: &Uuid) -> impl Iterator<Item = Uuid> {
+        self.port(port)
+            .into_iter()
+            .flat_map(|row| row.uuids("interfaces"))
+    }
+
     /// Interfaces of that name; the switch allows one.
     pub(super) fn interfaces_named(&self, name: &str) -> impl Iterator<Item = Uuid> {
         self.interfaces_by_name.get(name).into_iter().flatten().copied()
