@@ -1,15 +1,11 @@
 //! Doing something inside a network namespace: a socket stays in the namespace that it was made in.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, fstatfs, open};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-/// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespaces are files of.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
+use flowtap_topology::namespace::{self, NamespaceId, enter};
 
 /// How often a file is looked at that is no namespace yet: `ip netns add` makes an empty file first and
 /// puts the namespace in its place a moment later, 0.5 ms by measurement.
@@ -29,31 +25,14 @@ pub(crate) fn inside<T: Send>(
     make: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let Some(path) = path else { return make() };
-    let enter = || {
-        let file = open_namespace(path)?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        drop(file);
-        make()
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("enter-netns".to_owned())
-            .spawn_scoped(scope, enter)?;
-        let panicked = |_| Err(io::Error::other("the thread that entered the namespace panicked"));
-        thread.join().unwrap_or_else(panicked)
-    })
+    enter(|| open_namespace(path), make)
 }
 
 /// The namespace at `path`, once it is one.
 fn open_namespace(path: &Path) -> io::Result<OwnedFd> {
     for _ in 0..TRIES {
-        // NONBLOCK, for a pipe in its place would wait for its writer.
-        let file = open(
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-            Mode::empty(),
-        )?;
-        if u64::try_from(fstatfs(&file)?.f_type) == Ok(NSFS_MAGIC) {
+        let file = namespace::open_namespace(path)?;
+        if NamespaceId::of(&file)?.is_some() {
             return Ok(file);
         }
         std::thread::sleep(PAUSE);

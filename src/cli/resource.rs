@@ -26,6 +26,30 @@ async fn create(session: &Session, kind: ResourceKind, document: &Value) -> Comm
     )?)
 }
 
+/// What is said of a new node or edge.
+#[derive(Debug, Args)]
+struct Said {
+    /// What else is known of it: 'k1=v1, k2=v2'
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "KEY=VALUE,…",
+        hide_default_value = true
+    )]
+    metadata: Pairs,
+    /// The host that it is on [default: the analyzer's]
+    #[arg(long)]
+    host: Option<String>,
+}
+
+impl Said {
+    fn put_host(self, document: &mut Value) {
+        if let Some(host) = self.host {
+            document["Host"] = host.into();
+        }
+    }
+}
+
 /// What can be done with nodes and edges beside making them.
 #[derive(Debug, Subcommand)]
 enum ElementCommand {

@@ -45,6 +45,13 @@ impl Lab {
         self.server_with(&data.join("store"), &[&format!("--config={}", config.display())])
     }
 
+    /// The same, which reads counters every second.
+    pub(crate) fn server_counting(&self, data: &Path) -> Server {
+        let config = data.join("counting.toml");
+        std::fs::write(&config, "[topology]\nmetrics_seconds = 1\n").expect("it is written");
+        self.server_with(&data.join("store"), &[&format!("--config={}", config.display())])
+    }
+
     fn server_with(&self, data: &Path, arguments: &[&str]) -> Server {
         let ovsdb = format!("--ovsdb={}", self.database());
         let arguments: Vec<&str> = [ovsdb.as_str()].iter().chain(arguments).copied().collect();
@@ -59,6 +66,24 @@ impl Lab {
     /// The namespace of a machine.
     pub(crate) fn namespace(&self, name: &str) -> String {
         format!("{}-{name}", self.tag)
+    }
+
+    /// Adds a network namespace beside those of the machines, and returns its name. It goes with the lab.
+    pub(crate) fn add_namespace(&self, name: &str) -> String {
+        let namespace = self.namespace(name);
+        run(Command::new("ip").args(["netns", "add", &namespace]));
+        namespace
+    }
+
+    pub(crate) fn delete_namespace(&self, name: &str) {
+        run(Command::new("ip").args(["netns", "del", &self.namespace(name)]));
+    }
+
+    /// Runs `ip -n SWITCH LINE`, and says whether this kernel has what it makes.
+    pub(crate) fn has_kind(&self, line: &str) -> bool {
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.switch()]).args(line.split_whitespace());
+        command.output().is_ok_and(|output| output.status.success())
     }
 
     fn database(&self) -> String {

@@ -5,6 +5,7 @@ mod support;
 mod capture;
 mod capture_churn;
 mod command_line;
+mod functional;
 mod lab;
 mod life;
 mod metrics;

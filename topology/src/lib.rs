@@ -27,6 +27,7 @@ mod graph;
 mod history;
 mod identity;
 mod interval;
+pub mod namespace;
 pub mod ovsdb;
 pub mod path;
 pub mod rules;

@@ -91,8 +91,8 @@ pub(crate) async fn subscriber(
             query parameter instead"),
         ("X-Host-ID" = Option<String>, Header, description = "Its name; no two publishers have the same"),
         ("X-Client-Protocol" = Option<String>, Header, description = "`json`"),
-        ("X-Persistence-Policy" = Option<String>, Header, description = "`Persistent`, or `DeleteOnDisconnect`: \
-            what it made goes when it goes"),
+        ("X-Persistence-Policy" = Option<String>, Header, description = "`Persistent`: what it made stays when it \
+            goes, until flowtap stops; or `DeleteOnDisconnect`: it goes with it"),
     ),
     responses(
         (status = 101, description = "Replies"),

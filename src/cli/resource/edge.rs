@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 use serde_json::json;
 
-use super::{ElementCommand, Pairs};
+use super::{ElementCommand, Said};
 use crate::cli::connect::{Remote, Session};
 use crate::exit::CommandResult;
 
@@ -35,17 +35,8 @@ struct Create {
     /// Its RelationType: layer2, ownership
     #[arg(long, value_name = "TYPE")]
     edge_type: Option<String>,
-    /// What else is known of it: 'k1=v1, k2=v2'
-    #[arg(
-        long,
-        default_value = "",
-        value_name = "KEY=VALUE,…",
-        hide_default_value = true
-    )]
-    metadata: Pairs,
-    /// The host that it is on [default: the analyzer's]
-    #[arg(long)]
-    host: Option<String>,
+    #[command(flatten)]
+    said: Said,
 }
 
 impl Remote for Edge {
@@ -59,14 +50,12 @@ impl Remote for Edge {
 
 impl Create {
     async fn run(self, session: &Session) -> CommandResult {
-        let mut metadata = self.metadata.to_metadata();
+        let mut metadata = self.said.metadata.to_metadata();
         if let Some(relation) = self.edge_type {
             metadata.insert("RelationType".to_owned(), relation.into());
         }
         let mut document = json!({"Parent": self.parent, "Child": self.child, "Metadata": metadata});
-        if let Some(host) = self.host {
-            document["Host"] = host.into();
-        }
+        self.said.put_host(&mut document);
         super::create(session, KIND, &document).await
     }
 }

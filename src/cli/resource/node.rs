@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
 use serde_json::json;
 
-use super::{ElementCommand, Pairs};
+use super::{ElementCommand, Said};
 use crate::cli::connect::{Remote, Session};
 use crate::exit::CommandResult;
 
@@ -30,17 +30,8 @@ struct Create {
     node_name: Option<String>,
     #[arg(long, value_name = "TYPE")]
     node_type: Option<String>,
-    /// What else is known of it: 'k1=v1, k2=v2'
-    #[arg(
-        long,
-        default_value = "",
-        value_name = "KEY=VALUE,…",
-        hide_default_value = true
-    )]
-    metadata: Pairs,
-    /// The host that it is on [default: the analyzer's]
-    #[arg(long)]
-    host: Option<String>,
+    #[command(flatten)]
+    said: Said,
 }
 
 impl Remote for Node {
@@ -54,16 +45,14 @@ impl Remote for Node {
 
 impl Create {
     async fn run(self, session: &Session) -> CommandResult {
-        let mut metadata = self.metadata.to_metadata();
+        let mut metadata = self.said.metadata.to_metadata();
         for (key, value) in [("Name", self.node_name), ("Type", self.node_type)] {
             if let Some(value) = value {
                 metadata.insert(key.to_owned(), value.into());
             }
         }
         let mut document = json!({"Metadata": metadata});
-        if let Some(host) = self.host {
-            document["Host"] = host.into();
-        }
+        self.said.put_host(&mut document);
         super::create(session, KIND, &document).await
     }
 }

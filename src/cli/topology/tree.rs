@@ -13,9 +13,22 @@ use serde_json::Value;
 pub(super) fn write(nodes: Vec<Node>, edges: Vec<Edge>, out: &mut impl Write) -> io::Result<()> {
     let mut tree = Tree::new(nodes, &edges);
     for root in std::mem::take(&mut tree.roots) {
-        tree.node(root, "", "", out)?;
+        tree.write(root, out)?;
     }
     Ok(())
+}
+
+/// Levels that are told apart by their indentation. Users may own nodes by nodes as deep as they like, and
+/// lines that grow with each would be a file of gigabytes.
+const DEEPEST: usize = 100;
+
+/// A node that is still to be written.
+struct Line {
+    at: usize,
+    depth: usize,
+    /// What stands before it, and before what it owns.
+    branch: String,
+    indent: String,
 }
 
 struct Tree {
@@ -63,7 +76,43 @@ impl Tree {
         }
     }
 
-    fn node(&mut self, at: usize, branch: &str, indent: &str, out: &mut impl Write) -> io::Result<()> {
+    /// Writes a root and all below it.
+    fn write(&mut self, root: usize, out: &mut impl Write) -> io::Result<()> {
+        // Not by recursion: who owns what is as deep as users make it.
+        let mut left = vec![Line {
+            at: root,
+            depth: 0,
+            branch: String::new(),
+            indent: String::new(),
+        }];
+        while let Some(line) = left.pop() {
+            self.node(line.at, &line.branch, out)?;
+            // Taken out, so that owners in a ring, which no watcher makes, end somewhere.
+            let owned = std::mem::take(&mut self.owned[line.at]);
+            // The last is pushed first, for the first is taken next.
+            for (from_end, child) in owned.into_iter().rev().enumerate() {
+                let (corner, below) = if from_end == 0 {
+                    ("└─ ", "   ")
+                } else {
+                    ("├─ ", "│  ")
+                };
+                let indent = &line.indent;
+                left.push(Line {
+                    at: child,
+                    depth: line.depth + 1,
+                    branch: format!("{indent}{corner}"),
+                    indent: if line.depth < DEEPEST {
+                        format!("{indent}{below}")
+                    } else {
+                        indent.clone()
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, at: usize, branch: &str, out: &mut impl Write) -> io::Result<()> {
         let node = &self.nodes[at];
         write!(
             out,
@@ -77,23 +126,7 @@ impl Tree {
         for link in &self.links[at] {
             write!(out, " [{link}]")?;
         }
-        writeln!(out)?;
-        // Taken out, so that owners in a ring, which no watcher makes, end somewhere.
-        let owned = std::mem::take(&mut self.owned[at]);
-        for (i, child) in owned.iter().enumerate() {
-            let (corner, line) = if i + 1 == owned.len() {
-                ("└─ ", "   ")
-            } else {
-                ("├─ ", "│  ")
-            };
-            self.node(
-                *child,
-                &format!("{indent}{corner}"),
-                &format!("{indent}{line}"),
-                out,
-            )?;
-        }
-        Ok(())
+        writeln!(out)
     }
 }
 
@@ -130,6 +163,7 @@ fn details(node: &Node) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use flowtap_topology::{Graph, NodeSpec};
+    use serde_json::json;
 
     use super::*;
 
@@ -162,5 +196,24 @@ mod tests {
              └─ netns blue UP\n   \
                 └─ veth eth0 UP [veth tap0]\n"
         );
+    }
+
+    #[test]
+    fn a_chain_of_owners_may_be_long() {
+        let node = |n: u32| json!({"ID": n.to_string(), "Metadata": {"Name": "nested", "Type": "device"}});
+        let edge = |n: u32| {
+            let (parent, child) = (n.to_string(), (n + 1).to_string());
+            let metadata = json!({"RelationType": "ownership"});
+            json!({"ID": format!("e{n}"), "Parent": parent, "Child": child, "Metadata": metadata})
+        };
+        let nodes = (0..=20_000).map(|n| serde_json::from_value(node(n)).expect("a node"));
+        let edges = (0..20_000).map(|n| serde_json::from_value(edge(n)).expect("an edge"));
+        let (nodes, edges) = (nodes.collect(), edges.collect());
+        let mut out = Vec::new();
+        write(nodes, edges, &mut out).expect("memory");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.lines().count(), 20_001);
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest < Some(400), "{longest:?}");
     }
 }

@@ -10,6 +10,7 @@
 //! Two more are started by themselves: [`ovsdb`] for Open vSwitch, [`sflow_ports`] for the ports of sFlow
 //! agents.
 
+mod counts;
 mod health;
 mod host;
 mod netlink;

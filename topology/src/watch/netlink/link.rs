@@ -1,6 +1,6 @@
 //! What the kernel says of one interface (`struct ifinfomsg` and its attributes, `linux/if_link.h`).
 
-use super::counters::Counters;
+use super::counters::{self, Counters};
 use super::numbers::*;
 use super::parts::{BondSlave, Function};
 use super::wire::{Attributes, Request, i32_at, own_address, text, u8_at, u16_at, u32_at};
@@ -79,7 +79,7 @@ impl Link {
             IFLA_OPERSTATE => self.operational = u8_at(value, 0).unwrap_or_default(),
             IFLA_PARENT_DEV_NAME => self.device = Some(text(value)),
             IFLA_PARENT_DEV_BUS_NAME => self.bus = Some(text(value)),
-            IFLA_STATS64 => self.counters = Counters::parse(value),
+            IFLA_STATS64 => self.counters = counters::parse(value),
             IFLA_VFINFO_LIST => self.functions = Some(Function::parse_list(value)),
             IFLA_LINKINFO => self.take_info(value),
             _ => {}

@@ -9,6 +9,7 @@ use crate::identity::NodeId;
 use crate::watch::shared::{Mailbox, Shared};
 use crate::watch::wiring::Port;
 
+use super::counters::to_json;
 use super::interfaces::{Interface, Interfaces};
 
 /// Lists whose entries have a `State`, which the kernel turns all the time: between machines that talk some
@@ -160,7 +161,7 @@ fn create(
         .collect();
     // That it counts is said at once: later it would be another revision.
     if let Some(counters) = interface.link.counters.filter(|counters| !counters.is_zero()) {
-        metadata.insert("Metric".to_owned(), counters.to_json(None, edit.at()));
+        metadata.insert("Metric".to_owned(), to_json(counters, None, edit.at()));
     }
     let link = &interface.link;
     let spec = NodeSpec::new(&interfaces.owner, link.type_name(), &link.name).with_all(metadata);
@@ -193,9 +194,9 @@ fn count_one(edit: &mut Edit<'_>, interface: &mut Interface, now: i64) {
         return;
     }
     // A node that is gone is made anew, with its counters, at the next look.
-    let _ = edit.update_metrics(node, "Metric", |metric| *metric = counters.to_json(None, now));
+    let _ = edit.update_metrics(node, "Metric", |metric| *metric = to_json(counters, None, now));
     if let (Some(delta), Some((start, _))) = (delta, before) {
-        let last = delta.to_json(Some(start), now);
+        let last = to_json(delta, Some(start), now);
         let _ = edit.update_metrics(node, "LastUpdateMetric", |metric| *metric = last);
     }
 }

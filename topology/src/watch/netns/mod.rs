@@ -8,7 +8,6 @@
 mod candidates;
 mod container;
 mod directories;
-mod enter;
 mod processes;
 mod scan;
 
@@ -31,7 +30,7 @@ use super::wake::wait;
 use candidates::Candidates;
 use directories::Directories;
 
-pub(super) use enter::{NamespaceId, inside, open_namespace};
+pub(super) use crate::namespace::{NamespaceId, inside, open_namespace};
 
 /// How often a name that leads to no namespace yet is looked at again, each time after twice as long:
 /// 0.5 ms at first, 4 s at last.

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::ovsdb::Row;
+use crate::watch::counts::Counts;
 
 /// Columns of an `Interface` that count, and so make no history.
 pub(super) const COUNTERS: [&str; 2] = ["statistics", "link_resets"];
@@ -27,67 +28,39 @@ const NAMES: [(&str, &str); 14] = [
     ("tx_packets", "TxPackets"),
 ];
 
-/// Counts, in the order of [`NAMES`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts([u64; NAMES.len()]);
-
-impl Counts {
-    fn of(row: &Row) -> Self {
-        let mut counts = Self::default();
-        for (key, value) in row.integers("statistics") {
-            let place = NAMES.iter().position(|(name, _)| *name == key);
-            // Some drivers say all ones for what they do not count, which arrives as -1.
-            if let (Some(place), Ok(value)) = (place, u64::try_from(value)) {
-                counts.0[place] = value;
-            }
+/// What a row counts, in the order of [`NAMES`].
+fn counts(row: &Row) -> Counts<{ NAMES.len() }> {
+    let mut counts = Counts::default();
+    for (key, value) in row.integers("statistics") {
+        let place = NAMES.iter().position(|(name, _)| *name == key);
+        // Some drivers say all ones for what they do not count, which arrives as -1.
+        if let (Some(place), Ok(value)) = (place, u64::try_from(value)) {
+            counts.0[place] = value;
         }
-        counts
     }
-
-    /// What was counted since `before`. A counter that went back was reset, and counts from 0.
-    fn since(&self, before: &Self) -> Self {
-        let mut since = *self;
-        for (count, before) in since.0.iter_mut().zip(before.0) {
-            *count = count.checked_sub(before).unwrap_or(*count);
-        }
-        since
-    }
-
-    /// Without zeros, as Skydive has them; times in milliseconds.
-    fn metric(&self, start: Option<i64>, last: i64) -> Value {
-        let mut metric: Map<String, Value> = NAMES
-            .iter()
-            .zip(self.0)
-            .filter(|(_, count)| *count > 0)
-            .map(|((_, name), count)| ((*name).to_owned(), count.into()))
-            .collect();
-        if let Some(start) = start {
-            metric.insert("Start".to_owned(), start.into());
-        }
-        metric.insert("Last".to_owned(), last.into());
-        Value::Object(metric)
-    }
+    counts
 }
 
 /// What the counters of an interface were, and when, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
-    counts: Counts,
+    counts: Counts<{ NAMES.len() }>,
     at: i64,
 }
 
 /// Puts the counters of `row`, read at `now`, into `ovs`, and what they gained since `last`.
 pub(super) fn show(ovs: &mut Value, row: &Row, now: i64, last: Option<&Reading>) -> Reading {
-    let counts = Counts::of(row);
+    let counts = counts(row);
+    let names = NAMES.map(|(_, name)| name);
     if !ovs.is_object() {
         *ovs = Value::Object(Map::new());
     }
-    ovs["Metric"] = counts.metric(None, now);
+    ovs["Metric"] = counts.to_json(names, None, now);
     if let Some(last) = last {
         let since = counts.since(&last.counts);
         // Nothing happened: the last time that something did stays.
-        if since != Counts::default() {
-            ovs["LastUpdateMetric"] = since.metric(Some(last.at), now);
+        if !since.is_zero() {
+            ovs["LastUpdateMetric"] = since.to_json(names, Some(last.at), now);
         }
     }
     if let Some(resets) = row.integer("link_resets") {
