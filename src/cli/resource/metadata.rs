@@ -37,6 +37,11 @@ fn value_of(text: &str) -> Value {
 }
 
 impl Pairs {
+    /// As they are written, a key with dots as one key: each is set by itself, and what stands beside it stays.
+    pub(crate) fn to_entries(&self) -> Map<String, Value> {
+        self.0.iter().cloned().collect()
+    }
+
     /// As an object.
     pub(crate) fn to_metadata(&self) -> Map<String, Value> {
         let mut metadata = Map::new();
@@ -92,6 +97,8 @@ mod tests {
             Value::Object(pairs.to_metadata()),
             json!({"Name": "tor1", "MTU": 9000, "Up": true, "Rack": {"Row": 7, "ID": "a-b"}})
         );
+        let entries = json!({"Name": "tor1", "MTU": 9000, "Up": true, "Rack.Row": 7, "Rack.ID": "a-b"});
+        assert_eq!(Value::Object(pairs.to_entries()), entries);
         assert_eq!("".parse::<Pairs>(), Ok(Pairs::default()));
         assert!("Name".parse::<Pairs>().is_err());
         assert!("a..b=1".parse::<Pairs>().is_err());

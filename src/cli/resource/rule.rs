@@ -69,8 +69,10 @@ impl Remote for NodeRule {
 
 impl CreateNodeRule {
     async fn run(self, session: &Session) -> CommandResult {
-        let mut metadata = self.metadata.to_metadata();
+        // An update adds to what is there: `Rack.unit=7` leaves the rest of `Rack`.
+        let mut metadata = self.metadata.to_entries();
         if self.action == Action::Create {
+            metadata = self.metadata.to_metadata();
             let (Some(name), Some(kind)) = (self.node_name, self.node_type) else {
                 return Err(Failure::message(
                     Status::Usage,

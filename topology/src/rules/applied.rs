@@ -8,7 +8,7 @@ use super::model::{Action, NodeRule};
 use super::overlay::Overlay;
 use super::wanted::{Edges, Entries, Problems};
 use crate::element::Metadata;
-use crate::graph::{Edit, Graph, NewNode};
+use crate::graph::{Graph, NewNode};
 use crate::identity::{EdgeId, NodeId};
 use crate::snapshot::Snapshot;
 
@@ -112,10 +112,8 @@ impl Applied {
         if same_entries && same_edges {
             return;
         }
-        graph.edit(|edit| {
-            self.update_entries(edit, entries);
-            self.update_edges(edit, edges, problems);
-        });
+        self.update_entries(graph, entries);
+        self.update_edges(graph, edges, problems);
     }
 
     /// Whether `wanted` is on a node already, and would not be otherwise by now.
@@ -132,9 +130,9 @@ impl Applied {
         overlay == applied.overlay && metadata == node.metadata
     }
 
-    fn update_entries(&mut self, edit: &mut Edit<'_>, wanted: Entries) {
+    fn update_entries(&mut self, graph: &Graph, wanted: Entries) {
         let mut before = std::mem::take(&mut self.entries);
-        for (id, wanted) in wanted {
+        graph.edit_in_turns(wanted, |edit, (id, wanted)| {
             let old = before.remove(&id).map(|applied| applied.overlay);
             let mut overlay = Overlay::default();
             let updated = edit.update_node(&id, |metadata| {
@@ -145,27 +143,24 @@ impl Applied {
             if updated.is_ok() {
                 self.entries.insert(id, OnNode { wanted, overlay });
             }
-        }
-        for (id, old) in before {
+        });
+        graph.edit_in_turns(before, |edit, (id, old)| {
             let _gone = edit.update_node(&id, |metadata| old.overlay.take_off(metadata));
-        }
+        });
     }
 
-    fn update_edges(&mut self, edit: &mut Edit<'_>, wanted: Edges, problems: &mut Problems) {
-        self.edges.retain(|id, _| {
-            let keep = wanted.contains_key(id);
-            if !keep {
-                edit.unlink(id);
-            }
-            keep
+    fn update_edges(&mut self, graph: &Graph, wanted: Edges, problems: &mut Problems) {
+        let gone: Vec<_> = self.edges.extract_if(|id, _| !wanted.contains_key(id)).collect();
+        graph.edit_in_turns(gone, |edit, (id, _)| {
+            edit.unlink(&id);
         });
-        for (id, (edge, uuid)) in wanted {
+        graph.edit_in_turns(wanted, |edit, (id, (edge, uuid))| {
             let metadata = edge.metadata.clone();
             let made = match (edit.snapshot().edge(&id).is_some(), self.edges.get(&id)) {
-                (true, Some(made)) if *made == metadata => continue,
+                (true, Some(made)) if *made == metadata => return,
                 (true, Some(_)) => edit.replace_edge_metadata(&id, metadata.clone()),
                 // Somebody else has just linked them.
-                (true, None) => continue,
+                (true, None) => return,
                 (false, _) => edit.put_edge(edge).map(drop),
             };
             match made {
@@ -175,6 +170,6 @@ impl Applied {
                     problems.insert(uuid, problem.into());
                 }
             }
-        }
+        });
     }
 }
