@@ -295,9 +295,7 @@ fn namespaces_and_what_they_count(rig: &Rig) {
         "link add fv0 type veth peer name eth0 netns {namespace}"
     ));
     rig.seen(&format!("{owner}.Out('Name', 'eth0', 'Type', 'veth')"));
-    rig.seen(&format!(
-        "V().Has('Name', 'fv0').BothE('Type', 'veth').BothV().Has('Name', 'eth0')"
-    ));
+    rig.seen("V().Has('Name', 'fv0').BothE('Type', 'veth').BothV().Has('Name', 'eth0')");
 
     rig.lab.ip(&namespace, &["link", "set", "lo", "up"]);
     let lo = format!("{owner}.Out('Name', 'lo')");

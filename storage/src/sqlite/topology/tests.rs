@@ -70,6 +70,8 @@ impl Recorded {
         let graph = Arc::new(Graph::new("h"));
         let store = store(dir.path());
         let history = store.record_topology(Arc::clone(&graph)).unwrap();
+        // It follows the graph from here on: what was before its first look has one state.
+        history.recorder.flush(|| true).unwrap();
         Self {
             graph,
             history,
