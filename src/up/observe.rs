@@ -66,7 +66,10 @@ impl Observe for Observer {
                 detail: error,
             },
         };
-        let captures = self.captures.list().into_iter().map(|capture| {
+        // The standing inputs: what users declared may wait as long as its nodes do.
+        let captures = self.captures.list().into_iter();
+        let captures = captures.filter(|capture| capture.gremlin_query.is_empty());
+        let captures = captures.map(|capture| {
             let detail = if capture.reason.is_empty() {
                 capture.state.as_str().to_owned()
             } else {

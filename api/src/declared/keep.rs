@@ -161,7 +161,42 @@ async fn changed(events: &mut Subscription) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use flowtap_storage::{SqliteOptions, SqliteStore};
+    use flowtap_topology::Graph;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_the_disk_holds_up_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path(), SqliteOptions::default()).unwrap();
+        let declared = Declared::open(Arc::new(Graph::new("h")), store.resources()).unwrap();
+        let keeping = Arc::clone(&declared);
+        let keeping = tokio::spawn(async move { keeping.keep().await });
+        // It comes to wait for something to happen.
+        for _ in 0..100 {
+            spawn_blocking(|| ()).await.unwrap();
+        }
+        let (locked, is_locked) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let holder = Arc::clone(&declared);
+        let holder = std::thread::spawn(move || {
+            let _state = holder.state();
+            locked.send(()).unwrap();
+            released.recv_timeout(Duration::from_secs(30))
+        });
+        is_locked.recv().unwrap();
+        declared.expiries_changed.notify_one();
+        // It asks when the next one ends, and waits; this task has its turn all the same.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        assert_eq!(holder.join().unwrap(), Ok(()), "the runtime stood still");
+        keeping.abort();
+    }
 
     #[test]
     fn the_next_expiry_is_the_earliest_and_each_is_once() {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::times::Written;
 use super::*;
+use crate::sqlite::schema;
 
 fn interval(node: &str, metric: NodeMetric, start: i64, packets: u64) -> Interval {
     Interval {
@@ -147,6 +148,17 @@ fn a_node_that_begins_to_count_has_counters_in_its_past() {
             .contains_key("Metric")
     };
     assert_eq!((has_metric(before), has_metric(between())), (false, true));
+}
+
+#[test]
+fn a_catalog_of_before_takes_them_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    drop(schema::open(&path, &schema::CATALOG[..2]).unwrap());
+    let mut revisions = Revisions::open(&path).unwrap();
+    let all = [interval("a", NodeMetric::Interface, 0, 1)];
+    revisions.record(&[], &all, 40).unwrap();
+    assert_eq!(counted(&path, NodeMetric::Interface, &["a"], 0, 40).len(), 1);
 }
 
 /// Revisions that end after `slice` begins, which is all that the index tells, and began after its end.
