@@ -10,7 +10,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use flowtap_flow::ledger::Ledger;
 use flowtap_flow::packet::{BATCH, Packet};
 use flowtap_flow::point::PointOptions;
-use flowtap_flow::query::{FlowUpdate, UpdateSink};
+use flowtap_flow::query::{Batch, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 
 use traffic::{PACKETS, Traffic};
@@ -18,7 +18,7 @@ use traffic::{PACKETS, Traffic};
 struct Nowhere;
 
 impl UpdateSink for Nowhere {
-    fn send(&self, batch: Vec<FlowUpdate>) {
+    fn send(&self, batch: Batch) {
         drop(batch);
     }
 }

@@ -10,6 +10,7 @@ mod extra_layers;
 pub mod filter;
 pub mod flow;
 pub mod id;
+pub mod kept;
 pub mod key;
 pub mod layers;
 pub mod ledger;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::filter::FlowFilter;
 use crate::flow::{Flow, FlowId, FlowMetric};
+use crate::kept::PacketChunk;
 use crate::packet::RawPacket;
 use crate::timestamp::Timestamp;
 
@@ -30,6 +31,18 @@ impl TimeRange {
     #[must_use]
     pub fn overlaps(&self, start: Timestamp, last: Timestamp) -> bool {
         start <= self.to && last >= self.from
+    }
+
+    /// The stretch from the first instant of either to the last.
+    #[must_use]
+    pub fn union(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(Self {
+                from: a.from.min(b.from),
+                to: a.to.max(b.to),
+            }),
+            (one, other) => one.or(other),
+        }
     }
 
     /// True if `instant` lies in this range.
@@ -245,17 +258,45 @@ pub struct FlowUpdate {
     pub interval: FlowMetric,
     /// True for a flow's first update: no store has it yet.
     pub first: bool,
-    /// Raw packets kept since the previous update, oldest first.
-    pub packets: Vec<RawPacket>,
 }
 
-/// Takes batches of updates; a bounded queue in front of a store.
+/// What goes to the store together. Packets come as they are kept, before or after the updates of
+/// their flows.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Updates of one flow are in order.
+    pub updates: Vec<FlowUpdate>,
+    /// Kept packets.
+    pub kept: Vec<Arc<PacketChunk>>,
+}
+
+impl Batch {
+    /// True if there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.updates.is_empty() && self.kept.is_empty()
+    }
+}
+
+impl From<Vec<FlowUpdate>> for Batch {
+    fn from(updates: Vec<FlowUpdate>) -> Self {
+        Self {
+            updates,
+            kept: Vec::new(),
+        }
+    }
+}
+
+/// Takes batches; a bounded queue in front of a store.
 pub trait UpdateSink: Send + Sync {
     /// Hands over a batch, which readers behind this sink see from now on. Does not block.
-    fn send(&self, batch: Vec<FlowUpdate>);
+    fn send(&self, batch: Batch);
 
     /// Blocks while more is held than the bounds allow. Senders call it after [`Self::send`], when
     /// they hold no lock: nothing is lost, and the pressure shows where the kernel or the peer
     /// counts it.
     fn wait(&self) {}
+
+    /// Asks that what is held be stored now: somebody waits for its memory.
+    fn hasten(&self) {}
 }

@@ -174,8 +174,57 @@ fn a_budget_that_is_used_up_is_counted_or_waited_for() {
         0,
         "a source that can wait loses none"
     );
-    let handed_over: usize = bench.updates().iter().map(|update| update.packets.len()).sum();
-    assert_eq!(handed_over + kept(&bench).len(), 1000);
+    let mut packets: Vec<_> = bench
+        .handed_over()
+        .into_iter()
+        .map(|(_, packet)| packet)
+        .collect();
+    packets.extend(kept(&bench));
+    assert_eq!(packets.len(), 1000);
+    assert!(
+        (1..)
+            .zip(&packets)
+            .all(|(index, packet)| packet.index == index && packet.data[..] == frame)
+    );
+}
+
+#[test]
+fn kept_packets_go_out_at_each_tick_and_at_the_end() {
+    let point = PointOptions {
+        raw_packet_limit: 5,
+        ..PointOptions::default()
+    };
+    let mut bench = Bench::with(TableOptions::default(), point);
+    for (at, port) in (1000..).zip([1, 2, 1]) {
+        bench.see(at, &udp_frame(true, port, 9, b"x"));
+    }
+    let uuids: Vec<_> = bench.live().iter().map(|flow| flow.uuid).collect();
+    assert_eq!(kept(&bench).len(), 3);
+    assert_eq!(bench.handed_over(), []);
+    bench.table.tick(Timestamp::from_secs(100));
+    assert_eq!(kept(&bench).len(), 0);
+    let out: Vec<_> = bench
+        .handed_over()
+        .iter()
+        .map(|(uuid, packet)| (*uuid, packet.index))
+        .collect();
+    assert_eq!(out, [(uuids[0], 1), (uuids[1], 1), (uuids[0], 2)]);
+    bench.see(1004, &udp_frame(true, 1, 9, b"x"));
+    bench.table.flush();
+    assert_eq!(bench.handed_over().len(), 1);
+    bench.see(1005, &udp_frame(true, 1, 9, b"x"));
+    drop(std::mem::replace(&mut bench.sink, Box::new(Nothing)));
+    assert_eq!(bench.handed_over()[0].1.index, 4);
+    bench.balance();
+    assert_eq!(bench.table.stats().raw_packets_bytes, 0);
+}
+
+struct Nothing;
+
+impl flowtap_flow::packet::Sink for Nothing {
+    fn packets(&mut self, _: &[Packet<'_>]) {}
+
+    fn flush(&mut self) {}
 }
 
 /// A store that only remembers which flows it was sent.
@@ -183,7 +232,7 @@ fn a_budget_that_is_used_up_is_counted_or_waited_for() {
 struct Sent(std::sync::Mutex<std::collections::HashSet<u16>>);
 
 impl flowtap_flow::query::UpdateSink for Sent {
-    fn send(&self, batch: Vec<flowtap_flow::query::FlowUpdate>) {
+    fn send(&self, batch: flowtap_flow::query::Batch) {
         // Long enough for a reader to look between the table and here.
         for _ in 0..2_000 {
             std::thread::yield_now();
@@ -191,7 +240,7 @@ impl flowtap_flow::query::UpdateSink for Sent {
         self.0
             .lock()
             .expect("no poison")
-            .extend(batch.iter().map(|update| port_of(&update.flow)));
+            .extend(batch.updates.iter().map(|update| port_of(&update.flow)));
     }
 }
 

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowtap_flow::flow::{Flow, FlowId};
+use flowtap_flow::kept::records;
 use flowtap_flow::packet::RawPacket;
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, TimeRange, UpdateSink};
+use flowtap_flow::query::{Batch, Cancel, FlowQuery, FlowReader, FlowRef, TimeRange, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 
 /// Cuts `data` into pieces, each after its length in two bytes (little endian). A length that reaches too
@@ -35,16 +36,14 @@ impl Totals {
 }
 
 impl UpdateSink for Totals {
-    fn send(&self, batch: Vec<FlowUpdate>) {
+    fn send(&self, batch: Batch) {
         let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
-        for update in batch {
+        for record in batch.kept.iter().flat_map(|chunk| records(chunk.bytes())) {
+            let packet = record.expect("whole records").packet();
+            assert!(packet.data.len() <= packet.len as usize);
+        }
+        for update in batch.updates {
             check_flow(&update.flow);
-            assert!(
-                update
-                    .packets
-                    .iter()
-                    .all(|packet| packet.data.len() <= packet.len as usize)
-            );
             if update.flow.parent_uuid == FlowId::NONE {
                 *packets += update.interval.ab_packets + update.interval.ba_packets;
             }

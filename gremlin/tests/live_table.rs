@@ -8,7 +8,7 @@ use flowtap_flow::ledger::Ledger;
 use flowtap_flow::packet::{BATCH, LinkType, Packet};
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::point::PointOptions;
-use flowtap_flow::query::{Cancel, FlowUpdate, UpdateSink};
+use flowtap_flow::query::{Batch, Cancel, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_gremlin::{Answer, Engine, EngineOptions};
@@ -22,7 +22,7 @@ const RECORDING: &[u8] = include_bytes!("../../fixtures/ovs-sflow-icmp.truth.pca
 struct Forget;
 
 impl UpdateSink for Forget {
-    fn send(&self, _batch: Vec<FlowUpdate>) {}
+    fn send(&self, _batch: Batch) {}
 }
 
 /// When a packet was seen, and its bytes.

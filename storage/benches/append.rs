@@ -9,13 +9,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowtap_flow::flow::{
     FinishType, Flow, FlowId, FlowMetric, LinkLayer, MacAddr, NetworkLayer, TransportLayer, TransportProtocol,
 };
-use flowtap_flow::packet::{LinkType, RawPacket};
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowUpdate};
+use flowtap_flow::kept::PacketChunk;
+use flowtap_flow::packet::LinkType;
+use flowtap_flow::query::{Batch, Cancel, FlowQuery, FlowReader, FlowUpdate};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_storage::{FlowStore, SqliteOptions, SqliteStore};
 
@@ -40,17 +42,20 @@ fn run(what: &str, dir: &Path, flows: u64, rounds: u64, keep: bool) {
     let dir = tempfile::tempdir_in(dir).unwrap();
     let store = SqliteStore::open(dir.path(), SqliteOptions::default()).unwrap();
     let (mut cpu, mut wall, mut worst) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let mut batch: Vec<FlowUpdate> = vec![template(keep); BATCH];
+    let mut batch = Batch::from(vec![template(keep); BATCH]);
     for round in 0..rounds {
         let mut numbers = 0..flows;
         while !numbers.is_empty() {
             let count = batch
+                .updates
                 .iter_mut()
                 .zip(numbers.by_ref())
                 .map(|(u, n)| set(u, n, round, rounds))
                 .count();
+            batch.updates.truncate(count);
+            batch.kept = if keep { packets(&batch.updates) } else { Vec::new() };
             let (cpu_before, wall_before) = (thread_cpu(), Instant::now());
-            store.append(NOW, &[&batch[..count]]).unwrap();
+            store.append(NOW, &[&batch]).unwrap();
             cpu += thread_cpu() - cpu_before;
             let took = wall_before.elapsed();
             wall += took;
@@ -91,13 +96,6 @@ fn thread_cpu() -> Duration {
 
 fn template(keep: bool) -> FlowUpdate {
     let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-    let packet = |index| RawPacket {
-        timestamp: NOW,
-        index,
-        len: 64,
-        link_type: LinkType::ETHERNET,
-        data: vec![0x5a; 64].into(),
-    };
     let flow = Flow {
         uuid: FlowId::NONE,
         tracking_id: FlowId::NONE,
@@ -131,17 +129,26 @@ fn template(keep: bool) -> FlowUpdate {
         finish_type: FinishType::NotFinished,
         extra: None,
     };
-    let packets = if keep {
-        vec![packet(1), packet(2)]
-    } else {
-        Vec::new()
-    };
     FlowUpdate {
         flow,
         interval: FlowMetric::default(),
         first: true,
-        packets,
     }
+}
+
+/// Two packets of each flow, in chunks as the flow table hands them over.
+fn packets(updates: &[FlowUpdate]) -> Vec<Arc<PacketChunk>> {
+    let (mut chunk, mut full) = (PacketChunk::default(), Vec::new());
+    for FlowUpdate { flow, .. } in updates {
+        for (index, time) in [(1, flow.start), (2, flow.last)] {
+            chunk.push(flow.uuid, time, index, 64, LinkType::ETHERNET, &[0x5a; 64]);
+        }
+        if chunk.is_full() {
+            full.push(Arc::new(chunk.take()));
+        }
+    }
+    full.push(Arc::new(chunk));
+    full
 }
 
 /// Makes `update` that of flow `number` in `round`.

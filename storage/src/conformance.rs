@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use flowtap_flow::filter::FlowFilter;
 use flowtap_flow::flow::{FinishType, Flow};
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, ReadError, TimeRange};
+use flowtap_flow::query::{Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, ReadError, TimeRange};
 use flowtap_flow::timestamp::Timestamp;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -40,7 +40,7 @@ pub(crate) fn agrees(reader: &dyn FlowReader, model: &Model, query: &FlowQuery) 
 }
 
 /// One random set of batches, the same with each run.
-pub(crate) fn sample() -> Vec<Vec<FlowUpdate>> {
+pub(crate) fn sample() -> Vec<Batch> {
     testing::batches(40)
         .new_tree(&mut TestRunner::deterministic())
         .unwrap()
@@ -53,7 +53,7 @@ fn hours_later(hours: i64) -> Timestamp {
 
 fn an_empty_store_answers(store: &dyn FlowStore) {
     assert_eq!(flows(store, &FlowQuery::all()), []);
-    let nobody = FlowRef::from(&sample()[0][0].flow);
+    let nobody = FlowRef::from(&sample()[0].updates[0].flow);
     assert_eq!(packets(store, &[nobody], TimeRange::ALL), []);
     assert_eq!(intervals(store, &[], TimeRange::ALL), []);
     assert_eq!(store.stats().flows, 0);
@@ -89,10 +89,10 @@ fn the_same_flows_twice_are_there_once(store: &dyn FlowStore) {
 }
 
 fn a_flow_of_one_update_has_one_interval(store: &dyn FlowStore) {
-    let mut update = sample()[0][0].clone();
+    let mut update = sample()[0].updates[0].clone();
     update.flow.finish_type = FinishType::Timeout;
     update.flow.metric = update.interval;
-    store.append(NOON, &[std::slice::from_ref(&update)]).unwrap();
+    store.append(NOON, &[&vec![update.clone()].into()]).unwrap();
     let refs = [FlowRef::from(&update.flow)];
     assert_eq!(
         intervals(store, &refs, TimeRange::ALL),
@@ -107,8 +107,7 @@ fn a_flow_of_one_update_has_one_interval(store: &dyn FlowStore) {
 
 fn readers_stop_when_told(store: &dyn FlowStore) {
     let batches = sample();
-    let slices: Vec<&[FlowUpdate]> = batches.iter().map(Vec::as_slice).collect();
-    store.append(NOON, &slices).unwrap();
+    store.append(NOON, &batches.iter().collect::<Vec<_>>()).unwrap();
     let mut visited = 0;
     let mut once = |_: Flow| {
         visited += 1;
@@ -132,21 +131,16 @@ fn stats_count_what_is_durable(store: &dyn FlowStore) {
     for (hour, batch) in (0..).zip(&batches) {
         store.append(hours_later(hour), &[batch]).unwrap();
     }
-    let all: Vec<&FlowUpdate> = batches.iter().flatten().collect();
+    let all: Vec<&FlowUpdate> = batches.iter().flat_map(|batch| &batch.updates).collect();
+    let packets: Vec<_> = batches.iter().flat_map(testing::kept).collect();
     let stats = store.stats();
     assert_eq!(
         stats.flows,
         all.iter().filter(|update| update.first).count() as u64
     );
     assert_eq!(stats.updates, all.len() as u64);
-    assert_eq!(
-        stats.raw_packets,
-        all.iter().map(|update| update.packets.len() as u64).sum::<u64>()
-    );
-    let bytes = all
-        .iter()
-        .flat_map(|update| &update.packets)
-        .map(|packet| packet.data.len() as u64);
+    assert_eq!(stats.raw_packets, packets.len() as u64);
+    let bytes = packets.iter().map(|(_, packet)| packet.data.len() as u64);
     assert_eq!(stats.raw_bytes, bytes.sum::<u64>());
     assert_eq!(stats.oldest, all.iter().map(|update| update.flow.start).min());
     assert!(stats.bytes_on_disk > 0 && stats.segments > 0 && stats.write_duration.count() > 0);

@@ -1,5 +1,6 @@
 //! Why a store refused.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// What went wrong in a store. Whatever a store refuses it has not written: the caller still owns it.
@@ -37,9 +38,9 @@ pub enum StoreError {
     Full {
         /// The file that could not grow.
         path: PathBuf,
-        /// The database's own error.
+        /// The database's or the system's own error.
         #[source]
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database failed; the batch, if there was one, was refused whole.
     #[error("failed to {action} {}: {source}", path.display())]
@@ -67,10 +68,12 @@ pub enum StoreError {
         max: u32,
     },
     /// The writer ended before everything was stored.
-    #[error("{updates} flow updates were not stored in time: {reason}")]
+    #[error("{updates} flow updates and {packets} kept packets were not stored in time: {reason}")]
     Unfinished {
-        /// How many are not durable.
+        /// How many updates are not durable.
         updates: usize,
+        /// How many kept packets are not durable.
+        packets: u64,
         /// What kept them.
         reason: String,
     },
@@ -81,17 +84,23 @@ impl StoreError {
     pub(crate) fn database(action: &'static str, path: &std::path::Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full { path, source },
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full {
+                path,
+                source: Box::new(source),
+            },
             _ => Self::Database { action, path, source },
         }
     }
 
-    /// Names the action and the path of an I/O error.
+    /// Names the action and the path of an I/O error, and tells a full disk from the rest.
     pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
-        Self::Io {
-            action,
-            path: path.to_owned(),
-            source,
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full {
+                path,
+                source: Box::new(source),
+            },
+            _ => Self::Io { action, path, source },
         }
     }
 }

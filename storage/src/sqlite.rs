@@ -2,7 +2,8 @@
 //!
 //! - A *segment* (`seg-YYYYMMDDHH.db`, UTC) holds what arrived in one hour by the clock, not by packet
 //!   time: a recording of years ago is kept as long as anything else that came today. It stands alone,
-//!   with its own dictionary, and retention unlinks it whole; there is no `DELETE`.
+//!   with its own dictionary, and retention unlinks it whole; there is no `DELETE`. Kept packets are in a
+//!   file beside it, `seg-YYYYMMDDHH.db-packets` (see `packets`).
 //! - `catalog.db` holds what the sealed segments contain, the topology's history, and what users
 //!   declared.
 //! - `flowtap.lock` keeps a second process out.
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use flowtap_flow::query::{FlowUpdate, TimeRange};
+use flowtap_flow::query::{Batch, TimeRange};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::Graph;
 
@@ -25,17 +26,19 @@ use crate::store::FlowStore;
 
 mod append;
 mod block;
+mod blocks;
+mod bloom;
 mod catalog;
 mod columns;
 mod dictionary;
 mod find;
+mod keys;
 mod lock;
 mod metrics;
 mod name;
 mod narrow;
 mod packets;
 mod pool;
-mod raw;
 mod read;
 mod resources;
 mod row;
@@ -227,7 +230,7 @@ impl SqliteStore {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, now: Timestamp, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
+    fn write(&self, now: Timestamp, batches: &[&Batch]) -> Result<(), StoreError> {
         let mut writer = self.writer();
         // Taken out: it comes back only if it still knows what its file holds.
         let mut current = self.current(&mut writer, now)?;
@@ -333,7 +336,7 @@ impl SqliteStore {
 }
 
 impl FlowStore for SqliteStore {
-    fn append(&self, now: Timestamp, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
+    fn append(&self, now: Timestamp, batches: &[&Batch]) -> Result<(), StoreError> {
         let started = Instant::now();
         let written = self.write(now, batches);
         let mut counters = self.counters();
@@ -398,12 +401,19 @@ impl FlowStore for SqliteStore {
 /// what it holds.
 fn load_segments(dir: &Path, catalog: &Catalog) -> Result<Vec<Arc<Segment>>, StoreError> {
     let failed = |source| StoreError::io("list", dir, source);
-    let mut names = Vec::new();
+    let (mut names, mut with_packets) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let file = entry.map_err(failed)?.file_name();
-        names.extend(file.to_str().and_then(SegmentName::parse));
+        let Some(file) = file.to_str() else { continue };
+        names.extend(SegmentName::parse(file));
+        with_packets.extend(file.strip_suffix(segment::PACKETS).and_then(SegmentName::parse));
     }
     names.sort_unstable();
+    // A segment that was being removed; without it, nobody can tell what its packets are.
+    for name in with_packets.iter().filter(|name| !names.contains(name)) {
+        let path = Segment::new(dir, *name, Totals::default()).packets_path();
+        std::fs::remove_file(&path).map_err(|source| StoreError::io("remove", &path, source))?;
+    }
     catalog.prune(&names)?;
     let mut segments = Vec::with_capacity(names.len());
     for name in names {

@@ -1,6 +1,6 @@
 //! What every store can do.
 
-use flowtap_flow::query::{FlowReader, FlowUpdate};
+use flowtap_flow::query::{Batch, FlowReader};
 use flowtap_flow::timestamp::Timestamp;
 
 use crate::error::StoreError;
@@ -20,7 +20,7 @@ pub trait FlowStore: FlowReader {
     ///
     /// # Errors
     /// [`StoreError::Full`] and [`StoreError::Database`]; the same batches may be tried again.
-    fn append(&self, now: Timestamp, batches: &[&[FlowUpdate]]) -> Result<(), StoreError>;
+    fn append(&self, now: Timestamp, batches: &[&Batch]) -> Result<(), StoreError>;
 
     /// Removes what is older or more than the store's options allow, as of `now`. Returns how many
     /// segments went. What is being written stays.

@@ -10,10 +10,11 @@ use flowtap_flow::flow::{
     FinishType, Flow, FlowExtra, FlowId, FlowMetric, IcmpLayer, IcmpType, LinkLayer, MacAddr, NetworkLayer,
     Sampling, TcpMetric, TransportLayer, TransportProtocol,
 };
+use flowtap_flow::kept::{PacketChunk, records};
 use flowtap_flow::packet::{LinkType, RawPacket};
 use flowtap_flow::query::{
-    Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor, ReadError,
-    TimeRange,
+    Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor,
+    ReadError, TimeRange,
 };
 use flowtap_flow::timestamp::Timestamp;
 use proptest::prelude::*;
@@ -196,7 +197,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// All updates of one flow, in order.
-fn history() -> impl Strategy<Value = Vec<FlowUpdate>> {
+fn history() -> impl Strategy<Value = Vec<(FlowUpdate, Vec<RawPacket>)>> {
     let finish = prop::option::of(1u8..5);
     (shape(), prop::collection::vec(step(), 1..5), finish).prop_map(|(mut flow, steps, finish)| {
         let mut updates = Vec::new();
@@ -205,7 +206,7 @@ fn history() -> impl Strategy<Value = Vec<FlowUpdate>> {
             let update = advance(&mut flow, step, number == 0);
             updates.push(update);
             if number + 1 == count {
-                let last = updates.last_mut().unwrap();
+                let (last, _) = updates.last_mut().unwrap();
                 last.flow.finish_type = FinishType::from_number(finish.unwrap_or(0));
             }
         }
@@ -213,7 +214,7 @@ fn history() -> impl Strategy<Value = Vec<FlowUpdate>> {
     })
 }
 
-fn advance(flow: &mut Flow, step: Step, first: bool) -> FlowUpdate {
+fn advance(flow: &mut Flow, step: Step, first: bool) -> (FlowUpdate, Vec<RawPacket>) {
     let start = if first {
         flow.start
     } else {
@@ -247,30 +248,62 @@ fn advance(flow: &mut Flow, step: Step, first: bool) -> FlowUpdate {
         packet.timestamp =
             Timestamp::from_nanos(start.nanos() + packet.timestamp.nanos().rem_euclid(step.lasts_ns));
     }
-    FlowUpdate {
+    let update = FlowUpdate {
         flow: flow.clone(),
         interval,
         first,
-        packets,
+    };
+    (update, packets)
+}
+
+/// A batch of one flow's update with packets of it.
+pub(crate) fn batch(updates: Vec<(FlowUpdate, Vec<RawPacket>)>) -> Batch {
+    let mut chunk = PacketChunk::default();
+    let mut batch = Batch::default();
+    for (update, packets) in updates {
+        packets
+            .iter()
+            .for_each(|packet| chunk.push_raw(update.flow.uuid, packet));
+        batch.updates.push(update);
     }
+    if !chunk.is_empty() {
+        batch.kept.push(Arc::new(chunk));
+    }
+    batch
+}
+
+/// A batch with one update of one flow, the same with each run.
+pub(crate) fn batch_of_one() -> Batch {
+    let mut batch = crate::conformance::sample().remove(0);
+    batch.updates.truncate(1);
+    batch
+}
+
+/// The packets in a batch, with their flows.
+pub(crate) fn kept(batch: &Batch) -> Vec<(FlowId, RawPacket)> {
+    let records = batch.kept.iter().flat_map(|chunk| records(chunk.bytes()));
+    records
+        .map(|record| record.unwrap())
+        .map(|record| (record.uuid, record.packet()))
+        .collect()
 }
 
 /// Batches as a flow table sends them: the updates of up to `flows` flows side by side, each flow's in
 /// order.
-pub(crate) fn batches(flows: usize) -> impl Strategy<Value = Vec<Vec<FlowUpdate>>> {
+pub(crate) fn batches(flows: usize) -> impl Strategy<Value = Vec<Batch>> {
     prop::collection::vec((history(), 0usize..3), 1..flows).prop_map(|histories| {
-        let mut batches: Vec<Vec<FlowUpdate>> = Vec::new();
+        let mut batches: Vec<Vec<(FlowUpdate, Vec<RawPacket>)>> = Vec::new();
         for (number, (history, offset)) in histories.into_iter().enumerate() {
             // The first few have the ids that filters ask for.
             let uuid = FlowId(IDS.get(number).copied().unwrap_or(1_000_000 + number as u64));
             for (step, mut update) in history.into_iter().enumerate() {
-                update.flow.uuid = uuid;
+                update.0.flow.uuid = uuid;
                 let place = offset + step;
                 batches.resize_with(batches.len().max(place + 1), Vec::new);
                 batches[place].push(update);
             }
         }
-        batches
+        batches.into_iter().map(batch).collect()
     })
 }
 
@@ -396,11 +429,13 @@ pub(crate) fn time_range() -> impl Strategy<Value = TimeRange> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     updates: Vec<FlowUpdate>,
+    kept: Vec<(FlowId, RawPacket)>,
 }
 
 impl Model {
-    pub(crate) fn add(&mut self, batch: &[FlowUpdate]) {
-        self.updates.extend_from_slice(batch);
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        self.updates.extend_from_slice(&batch.updates);
+        self.kept.extend(kept(batch));
     }
 }
 
@@ -423,17 +458,10 @@ impl FlowReader for Model {
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
         let mut seen = HashSet::new();
-        for update in self
-            .updates
-            .iter()
-            .filter(|u| flows.iter().any(|f| f.uuid == u.flow.uuid))
-        {
-            for packet in update.packets.iter().filter(|p| time.contains(p.timestamp)) {
-                if seen.insert((update.flow.uuid, packet.index))
-                    && visit(update.flow.uuid, packet.clone()).is_break()
-                {
-                    return Ok(());
-                }
+        for (uuid, packet) in &self.kept {
+            let wanted = time.contains(packet.timestamp) && flows.iter().any(|flow| flow.uuid == *uuid);
+            if wanted && seen.insert((*uuid, packet.index)) && visit(*uuid, packet.clone()).is_break() {
+                return Ok(());
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use flowtap_flow::query::{
-    Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor, ReadError,
+    Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowVisitor, MetricVisitor, PacketVisitor, ReadError,
     TimeRange, UpdateSink,
 };
 use flowtap_flow::timestamp::Timestamp;
@@ -28,9 +28,11 @@ pub struct WriterOptions {
     /// As many updates are committed at once, without waiting for the interval. More than 5,000 gain
     /// nothing but latency.
     pub commit_updates: usize,
-    /// Updates held, about 600 bytes each without their packets: 3 s at 20,000 updates a second.
+    /// So many bytes of kept packets are committed at once, too.
+    pub commit_bytes: usize,
+    /// Updates held, about 600 bytes each: 3 s at 20,000 updates a second.
     pub queue_updates: usize,
-    /// Bytes held, updates and raw packets.
+    /// Bytes held, updates and kept packets.
     pub queue_bytes: usize,
     /// How often the store's retention is looked after.
     pub retention_interval: Duration,
@@ -41,6 +43,7 @@ impl Default for WriterOptions {
         Self {
             commit_interval: Duration::from_millis(250),
             commit_updates: 5_000,
+            commit_bytes: 8 << 20,
             queue_updates: 65_536,
             queue_bytes: 128 << 20,
             retention_interval: Duration::from_secs(60),
@@ -55,7 +58,7 @@ pub struct WriterStats {
     pub store: StoreStats,
     /// Updates sent and not yet durable.
     pub queued_updates: usize,
-    /// Their bytes, raw packets included.
+    /// Bytes sent and not yet durable, kept packets included.
     pub queued_bytes: usize,
     /// Why the store refuses batches now, or `None` if it takes them. Nothing is lost: the writer
     /// keeps the batch and tries again, and senders wait once the queue is full.
@@ -64,6 +67,8 @@ pub struct WriterStats {
     pub retention_error: Option<String>,
     /// Updates refused because they came after [`StoreWriter::stop`].
     pub refused_updates: u64,
+    /// Kept packets refused for the same reason.
+    pub refused_packets: u64,
 }
 
 /// The queue in front of a store, and the thread that writes to it.
@@ -140,12 +145,16 @@ impl StoreWriter {
 }
 
 impl UpdateSink for StoreWriter {
-    fn send(&self, batch: Vec<FlowUpdate>) {
+    fn send(&self, batch: Batch) {
         self.queue.send(batch);
     }
 
     fn wait(&self) {
         self.queue.wait_for_room();
+    }
+
+    fn hasten(&self) {
+        self.queue.hasten();
     }
 }
 
@@ -211,8 +220,8 @@ fn run(queue: &Queue, store: &dyn FlowStore) {
         if batches.is_empty() {
             continue;
         }
-        let slices: Vec<&[FlowUpdate]> = batches.iter().map(|batch| batch.as_slice()).collect();
-        match store.append(Timestamp::now(), &slices) {
+        let lent: Vec<&Batch> = batches.iter().map(|batch| &**batch).collect();
+        match store.append(Timestamp::now(), &lent) {
             Ok(()) => {
                 queue.stored(batches.len());
                 backoff = Backoff::default();

@@ -9,7 +9,6 @@ use crate::query::FlowUpdate;
 use super::FlowTable;
 use super::ended::Ended;
 use super::map::KeyHash;
-use super::raw::RawLog;
 
 /// Second chances given before a flow goes all the same: bounds the work of one eviction.
 const MAX_CHANCES: usize = 64;
@@ -19,8 +18,6 @@ const MAX_CHANCES: usize = 64;
 pub(super) struct Group {
     /// The flows of the group, oldest first; one that was used again goes back to the end.
     ring: VecDeque<KeyHash>,
-    /// Their kept packets.
-    pub(super) raw: RawLog,
     /// Those that have ended lately.
     pub(super) ended: Ended,
 }

@@ -8,7 +8,6 @@ use crate::flow::FlowId;
 use crate::packet::Packet;
 use crate::timestamp::Timestamp;
 
-use super::map::KeyHash;
 use super::sink::PointSink;
 use super::state::FlowState;
 
@@ -63,16 +62,16 @@ impl PointSink {
                 && is_outermost
             {
                 state.complete(&part, last.timestamp.nanos(), &seen);
-                self.keep_pieces(state, &part, hash, datagram);
+                self.keep_pieces(state, &part, datagram);
             }
         }
     }
 
-    fn keep_pieces(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, datagram: &Datagram) {
+    fn keep_pieces(&mut self, state: &mut FlowState, part: &Part, datagram: &Datagram) {
         for held in &datagram.packets {
             let mut piece = *part;
             (piece.offset, piece.len, piece.reassembled) = (0, held.len, false);
-            self.keep_if_wanted(state, &piece, hash, &held.packet());
+            self.keep_if_wanted(state, &piece, &held.packet());
         }
     }
 

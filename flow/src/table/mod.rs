@@ -5,7 +5,7 @@
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
 //! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
-//! eviction and the kept packets. A group may be locked while a shard is; never the other way round.
+//! eviction. A group may be locked while a shard is; never the other way round.
 //! Before either comes `moving`, see [`FlowTable`].
 
 mod ended;
@@ -15,7 +15,6 @@ mod fragments;
 mod map;
 mod point;
 mod prefetch;
-mod raw;
 mod reader;
 mod sink;
 mod state;
@@ -28,15 +27,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::time::Duration;
 
 use crate::flow::FinishType;
+use crate::kept::RawBudget;
 use crate::key::FlowKey;
 use crate::ledger::Ledger;
 use crate::packet::Sink;
 use crate::point::{PointOptions, Points};
-use crate::query::{FlowUpdate, UpdateSink};
+use crate::query::{Batch, FlowUpdate, UpdateSink};
 
 use evict::Group;
 use map::{FlowMap, KeyHash, SHARDS};
-use point::{Point, RawBudget};
+use point::Point;
 use sink::PointSink;
 use state::FlowState;
 
@@ -45,7 +45,7 @@ use state::FlowState;
 pub struct TableOptions {
     /// The most flows held; a further one evicts another to the store. 458,752 are half of what the
     /// map's 256 shards of 4,096 slots can hold, which is where they stay under steady eviction: at
-    /// 161 bytes a slot about 170 MB, 370 bytes a flow.
+    /// 153 bytes a slot about 160 MB, 350 bytes a flow.
     pub max_flows: usize,
     /// How long an update interval lasts: a flow that goes on is handed to the store once in each.
     pub update_interval: Duration,
@@ -110,7 +110,6 @@ pub struct FlowTable {
     updates: Arc<dyn UpdateSink>,
     counters: Counters,
     next_group: AtomicUsize,
-    next_relief: AtomicUsize,
     /// The wall's time at the first tick, in seconds, and how far it has come since.
     first_tick: OnceLock<i64>,
     clock: AtomicU64,
@@ -138,7 +137,6 @@ impl FlowTable {
             updates,
             counters: Counters::default(),
             next_group: AtomicUsize::new(0),
-            next_relief: AtomicUsize::new(0),
             first_tick: OnceLock::new(),
             clock: AtomicU64::new(0),
             moving: RwLock::new(()),
@@ -232,7 +230,7 @@ impl FlowTable {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An update of `state`: the interval is closed and its kept packets are taken out.
+    /// An update of `state`: the interval is closed.
     fn update(
         &self,
         hash: KeyHash,
@@ -242,20 +240,10 @@ impl FlowTable {
         finish_type: FinishType,
     ) -> FlowUpdate {
         let last_word = finish_type != FinishType::NotFinished;
-        let packets = if last_word || !state.raw.is_none() {
+        if last_word {
             let mut group = self.group(hash.shard());
-            if last_word {
-                group.ended.note(point.number, state.start_millis(), state.uuid);
-            }
-            group.raw.take(std::mem::take(&mut state.raw))
-        } else {
-            Vec::new()
-        };
-        let bytes = packets
-            .iter()
-            .map(|packet| raw::record_len(packet.data.len()))
-            .sum();
-        point.budget.give_back(bytes);
+            group.ended.note(point.number, state.start_millis(), state.uuid);
+        }
         let (interval, first) = state.close_interval(last_word);
         let flow = state.snapshot(key, point, finish_type);
         self.counters.updates.fetch_add(1, Ordering::Relaxed);
@@ -263,7 +251,25 @@ impl FlowTable {
             flow,
             interval,
             first,
-            packets,
+        }
+    }
+}
+
+impl FlowTable {
+    /// Hands over what the readers of `point` have kept.
+    fn hand_on_kept(&self, point: &Point) {
+        let moving = self.moving();
+        let mut batch = Batch::default();
+        for chunk in point.chunks() {
+            let mut chunk = chunk.lock();
+            if !chunk.is_empty() {
+                batch.kept.push(Arc::new(chunk.take()));
+            }
+        }
+        if !batch.is_empty() {
+            self.updates.send(batch);
+            drop(moving);
+            self.updates.wait();
         }
     }
 }

@@ -1,55 +1,20 @@
-//! Capture points as the table knows them: number, options and byte budget.
+//! Capture points as the table knows them: number, options, and what their readers keep.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::kept::{PacketChunk, RawBudget};
 use crate::ledger::Ledger;
 use crate::point::PointOptions;
 
-/// Bytes that kept packets of one capture hold until a store has them.
-#[derive(Debug, Default)]
-pub(super) struct RawBudget {
-    used: AtomicU64,
-    limit: u64,
-    /// Set when a packet found no room; the next tick then hands kept packets on early.
-    pressed: AtomicBool,
-}
+/// What one reader keeps at the moment, where queries can see it.
+#[derive(Debug)]
+pub(super) struct OpenChunk(Mutex<PacketChunk>);
 
-impl RawBudget {
-    pub(super) fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            ..Self::default()
-        }
-    }
-
-    /// True if `bytes` more fit.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.used.load(Ordering::Relaxed) + bytes <= self.limit
-    }
-
-    pub(super) fn take(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_half_free(&self) -> bool {
-        self.used.load(Ordering::Relaxed) <= self.limit / 2
-    }
-
-    pub(super) fn press(&self) {
-        self.pressed.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn take_pressed(&self) -> bool {
-        self.pressed.swap(false, Ordering::Relaxed)
+impl OpenChunk {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PacketChunk> {
+        // A chunk is whole between any two packets.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,6 +26,8 @@ pub(super) struct Point {
     pub(super) options: PointOptions,
     pub(super) ledger: Arc<Ledger>,
     pub(super) budget: Arc<RawBudget>,
+    /// Of each reader, what it has not handed over.
+    chunks: Mutex<Vec<Weak<OpenChunk>>>,
     packets: AtomicU64,
     packets_at_tick: AtomicU64,
     quiet_since: AtomicU64,
@@ -80,10 +47,27 @@ impl Point {
             options,
             ledger,
             budget,
+            chunks: Mutex::default(),
             packets: AtomicU64::new(0),
             packets_at_tick: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
         }
+    }
+
+    /// A chunk for one more reader.
+    pub(super) fn open_chunk(&self) -> Arc<OpenChunk> {
+        let chunk = PacketChunk::new(Some(Arc::clone(&self.budget)));
+        let chunk = Arc::new(OpenChunk(Mutex::new(chunk)));
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.retain(|chunk| chunk.strong_count() > 0);
+        chunks.push(Arc::downgrade(&chunk));
+        chunk
+    }
+
+    /// The chunks of its readers.
+    pub(super) fn chunks(&self) -> Vec<Arc<OpenChunk>> {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Notes that packets came.

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::flow::{FlowId, FlowMetric};
+use crate::kept::records;
 use crate::key::FlowKey;
-use crate::packet::RawPacket;
 use crate::query::{
     Cancel, FlowQuery, FlowReader, FlowRef, FlowVisitor, MetricVisitor, PacketVisitor, ReadError, TimeRange,
 };
@@ -125,19 +125,22 @@ impl FlowReader for FlowTable {
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
         let wanted = uuids(flows);
-        let look =
-            |hash: KeyHash, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, Vec<RawPacket>)> {
-                if state.raw.is_none() || !wanted.contains(&state.uuid) {
-                    return None;
+        for chunk in self.point_list().iter().flat_map(|point| point.chunks()) {
+            cancel.check()?;
+            // Copied, so that `visit` may be slow: the chunk's reader waits for its lock.
+            let found: Vec<_> = records(chunk.lock().bytes())
+                .map_while(Result::ok)
+                .filter(|record| time.contains(record.timestamp) && wanted.contains(&record.uuid))
+                .map(|record| (record.uuid, record.packet()))
+                .collect();
+            for (uuid, packet) in found {
+                if visit(uuid, packet).is_break() {
+                    return Ok(());
                 }
-                Some((state.uuid, self.group(hash.shard()).raw.read(state.raw)))
-            };
-        self.each(cancel, look, |(uuid, packets)| {
-            packets
-                .into_iter()
-                .filter(|packet| time.contains(packet.timestamp))
-                .try_for_each(|packet| visit(uuid, packet))
-        })
+            }
+        }
+        self.settle();
+        Ok(())
     }
 
     fn metrics(

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::decode::{DecodeOptions, Part, decode};
 use crate::defrag::Defragmenter;
 use crate::extra_layers;
 use crate::flow::{FinishType, FlowId};
+use crate::kept::record_len;
 use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::DropReason;
 use crate::packet::{BATCH, Packet, Sink};
 use crate::point::ExtraLayers;
-use crate::query::FlowUpdate;
+use crate::query::{Batch, FlowUpdate};
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
 use super::map::KeyHash;
-use super::point::Point;
-use super::raw::{Keep, record_len};
+use super::point::{OpenChunk, Point};
 use super::state::{FlowState, Seen};
 use super::tcp::TcpTracker;
 
@@ -36,9 +37,20 @@ pub(super) struct PointSink {
     out: Vec<FlowUpdate>,
     /// The path looked up last: most new flows of a source look alike.
     path: (LayersPath, PathId),
+    /// What is kept and not handed over.
+    chunk: Arc<OpenChunk>,
+    /// Something was kept since the chunk was last looked at.
+    has_kept: bool,
+    /// The chunk goes out with this batch, full or not: its capture is over its budget, which only what
+    /// is stored gives room, or its reader has ended.
+    hands_chunk_over: bool,
     raw_kept: u64,
     raw_over_budget: u64,
 }
+
+/// How long a source that can wait does so for room in its budget before it exceeds it, in steps of a
+/// millisecond. A store that takes nothing for so long holds it up elsewhere, too.
+const BUDGET_WAIT_STEPS: usize = 10_000;
 
 impl PointSink {
     pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>) -> Self {
@@ -52,6 +64,9 @@ impl PointSink {
             hashes: Vec::with_capacity(BATCH * 2),
             out: Vec::new(),
             path: (LayersPath::default(), PathId::default()),
+            chunk: point.open_chunk(),
+            has_kept: false,
+            hands_chunk_over: false,
             raw_kept: 0,
             raw_over_budget: 0,
             table,
@@ -59,13 +74,21 @@ impl PointSink {
         }
     }
 
-    /// Hands over what has left the map. True if that was anything: then the sender must wait for
-    /// room once it holds no lock.
+    /// Hands over what has left the map, and the chunk if it is full. True if that was anything: then
+    /// the sender must wait for room once it holds no lock.
     fn send(&mut self) -> bool {
-        if self.out.is_empty() {
+        let mut batch = Batch::from(std::mem::take(&mut self.out));
+        if self.has_kept || self.hands_chunk_over {
+            let mut chunk = self.chunk.lock();
+            if chunk.is_full() || self.hands_chunk_over && !chunk.is_empty() {
+                batch.kept.push(Arc::new(chunk.take()));
+            }
+            (self.has_kept, self.hands_chunk_over) = (false, false);
+        }
+        if batch.is_empty() {
             return false;
         }
-        self.table.updates.send(std::mem::take(&mut self.out));
+        self.table.updates.send(batch);
         true
     }
 
@@ -85,9 +108,18 @@ impl PointSink {
         if self.point.options.raw_packet_limit == 0 || !self.point.options.can_wait {
             return;
         }
+        let budget = &self.point.budget;
         let need = batch.iter().map(|packet| record_len(packet.data.len())).sum();
-        if !self.point.budget.has_room(need) {
-            self.table.hand_on_kept(&self.point.budget);
+        if budget.has_room(need) {
+            return;
+        }
+        self.table.hand_on_kept(&self.point);
+        for _ in 0..BUDGET_WAIT_STEPS {
+            if budget.has_room(need) || budget.used() == 0 {
+                return;
+            }
+            self.table.updates.hasten();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -139,11 +171,11 @@ impl PointSink {
                 self.out
                     .push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
             }
-            self.count(state, part, hash, packet, seen);
+            self.count(state, part, packet, seen);
             return state.uuid;
         }
         let mut state = self.begin(part, hash, seen.at);
-        self.count(&mut state, part, hash, packet, seen);
+        self.count(&mut state, part, packet, seen);
         let uuid = state.uuid;
         shard.insert(hash, part.key, state);
         drop(shard);
@@ -169,12 +201,12 @@ impl PointSink {
         state
     }
 
-    fn count(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, packet: &Packet<'_>, seen: &Seen) {
+    fn count(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>, seen: &Seen) {
         state.apply(part, seen);
         if self.point.options.extra_layers.0 != 0 && !part.reassembled {
             self.extra_layers(state, part, packet);
         }
-        self.keep_if_wanted(state, part, hash, packet);
+        self.keep_if_wanted(state, part, packet);
     }
 
     fn extra_layers(&self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
@@ -197,37 +229,31 @@ impl PointSink {
         }
     }
 
-    pub(super) fn keep_if_wanted(
-        &mut self,
-        state: &mut FlowState,
-        part: &Part,
-        hash: KeyHash,
-        packet: &Packet<'_>,
-    ) {
+    pub(super) fn keep_if_wanted(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         if state.raw_kept < self.point.options.raw_packet_limit && packet.captured && !part.reassembled {
-            self.keep(state, part, hash, packet);
+            self.keep(state, part, packet);
         }
     }
 
-    fn keep(&mut self, state: &mut FlowState, part: &Part, hash: KeyHash, packet: &Packet<'_>) {
+    fn keep(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         let data = packet.data.get(part.offset as usize..).unwrap_or_default();
-        let cost = record_len(data.len());
         // A source that can wait has waited for its share; others of its capture may have been quicker.
-        if !self.point.options.can_wait && !self.point.budget.has_room(cost) {
-            self.point.budget.press();
+        if !self.point.options.can_wait && !self.point.budget.has_room(record_len(data.len())) {
             self.raw_over_budget += 1;
+            self.hands_chunk_over = true;
             return;
         }
+        self.has_kept = true;
         state.raw_kept += 1;
-        let keep = Keep {
-            timestamp: packet.timestamp,
-            index: state.raw_kept,
-            len: part.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX)),
-            link_type: part.link_type,
+        let len = part.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.chunk.lock().push(
+            state.uuid,
+            packet.timestamp,
+            state.raw_kept,
+            len,
+            part.link_type,
             data,
-        };
-        state.raw = self.table.group(hash.shard()).raw.append(state.raw, &keep);
-        self.point.budget.take(cost);
+        );
         self.raw_kept += 1;
     }
 }
@@ -331,6 +357,7 @@ impl Drop for PointSink {
         self.move_out(|sink| {
             sink.give_up_fragments(Timestamp::MAX);
             sink.publish_raw();
+            sink.hands_chunk_over = true;
         });
     }
 }

@@ -1,4 +1,4 @@
-//! One flow as the table holds it: 96 bytes beside its 64-byte key.
+//! One flow as the table holds it: 88 bytes beside its 64-byte key.
 
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
@@ -10,7 +10,6 @@ use crate::timestamp::Timestamp;
 
 use super::extra::{Extra, Rare};
 use super::point::Point;
-use super::raw::Position;
 
 /// The first packet went from the key's second endpoint to its first: A is the second.
 const A_IS_SECOND: u16 = 1;
@@ -59,7 +58,6 @@ pub(super) struct FlowState {
     rtt: u64,
     /// When the request came that waits for its answer, or the sampling rate: see [`ONE_RATE`].
     probe_at: i64,
-    pub(super) raw: Position,
     /// Packets modulo 2³²; what overflows stands in [`Rare::carry`].
     ab_packets: u32,
     ba_packets: u32,
@@ -102,7 +100,6 @@ impl FlowState {
             uuid: flow_ids(key, at.div_euclid(1_000_000), &point.node_tid).uuid,
             rtt: 0,
             probe_at: 0,
-            raw: Position::default(),
             ab_packets: 0,
             ba_packets: 0,
             raw_kept: 0,

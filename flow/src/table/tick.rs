@@ -1,4 +1,4 @@
-//! What happens without packets: updates of quiet flows, expiry, stop.
+//! What happens without packets: kept packets and updates of quiet flows go out, expiry, stop.
 //!
 //! Never on a packet's thread. Each tick looks at a fifth of the groups; a flow is looked at by
 //! itself, so that a reader waits for one flow at the most.
@@ -12,7 +12,7 @@ use crate::timestamp::Timestamp;
 
 use super::FlowTable;
 use super::map::SHARDS;
-use super::point::{Point, RawBudget};
+use super::point::Point;
 use super::state::FlowState;
 
 /// Ticks until every group has been looked at.
@@ -31,8 +31,8 @@ enum Verdict {
 }
 
 impl FlowTable {
-    /// Called once a second with the time on the wall: hands quiet flows to the store, and those
-    /// that have ended.
+    /// Called once a second with the time on the wall: hands quiet flows to the store, those that have
+    /// ended, and all packets kept since the last call.
     pub fn tick(&self, now: Timestamp) {
         let now = now.millis() / 1000;
         let elapsed = now.saturating_sub(*self.first_tick.get_or_init(|| now));
@@ -42,9 +42,7 @@ impl FlowTable {
         let clock = self.clock.load(Ordering::Relaxed);
         let points = self.points_by_number(|point| point.quiet_for(clock) >= QUIET_SECONDS);
         for (point, _) in points.values() {
-            if point.budget.take_pressed() {
-                self.hand_on_kept(&point.budget);
-            }
+            self.hand_on_kept(point);
         }
         let (interval, expire, clock) = (self.interval_nanos(), self.expire_nanos(), self.clock());
         let begin = self
@@ -71,30 +69,14 @@ impl FlowTable {
     /// ended. For an orderly stop, when all readers have ended.
     pub fn flush(&self) {
         let points = self.points_by_number(|_| true);
+        for (point, _) in points.values() {
+            self.hand_on_kept(point);
+        }
         for number in 0..SHARDS {
             self.visit_group(number, &points, |state, _| match state.finish_type() {
-                FinishType::NotFinished if state.is_dirty() || !state.raw.is_none() => Verdict::Update,
+                FinishType::NotFinished if state.is_dirty() => Verdict::Update,
                 FinishType::NotFinished => Verdict::Leave,
                 ended => Verdict::Remove(ended),
-            });
-        }
-    }
-
-    /// Hands flows on whose kept packets count against `budget`, group by group, until half of it is
-    /// free. A flow that a RST has ended leaves the table with them: nothing follows it.
-    pub(super) fn hand_on_kept(&self, budget: &Arc<RawBudget>) {
-        let mut points = self.points_by_number(|_| true);
-        points.retain(|_, (point, _)| Arc::ptr_eq(&point.budget, budget));
-        for _ in 0..SHARDS {
-            if budget.is_half_free() {
-                return;
-            }
-            // Goes round, so that every group is relieved in its turn.
-            let number = self.next_relief.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            self.visit_group(number, &points, |state, _| match state.finish_type() {
-                _ if state.raw.is_none() => Verdict::Leave,
-                FinishType::Rst => Verdict::Remove(FinishType::Rst),
-                _ => Verdict::Update,
             });
         }
     }
@@ -141,7 +123,7 @@ impl FlowTable {
             self.group(number).forget(is_gone);
         }
         if !out.is_empty() {
-            self.updates.send(out);
+            self.updates.send(out.into());
             drop(moving);
             self.updates.wait();
         }

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use flowtap_flow::flow::{Flow, MacAddr};
+use flowtap_flow::flow::{Flow, FlowId, MacAddr};
+use flowtap_flow::kept::records;
 use flowtap_flow::ledger::{Ledger, LedgerSnapshot};
 use flowtap_flow::packet::{LinkType, Packet, RawPacket, Sink};
 use flowtap_flow::point::PointOptions;
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, TimeRange, UpdateSink};
+use flowtap_flow::query::{Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, TimeRange, UpdateSink};
 use flowtap_flow::table::{FlowTable, TableOptions};
 use flowtap_flow::timestamp::Timestamp;
 
@@ -127,11 +128,19 @@ pub(crate) fn dns(id: u16, answer: bool) -> Vec<u8> {
 
 /// Collects what a table hands over.
 #[derive(Default)]
-pub(crate) struct Updates(Mutex<Vec<FlowUpdate>>);
+pub(crate) struct Updates {
+    updates: Mutex<Vec<FlowUpdate>>,
+    kept: Mutex<Vec<(FlowId, RawPacket)>>,
+}
 
 impl UpdateSink for Updates {
-    fn send(&self, batch: Vec<FlowUpdate>) {
-        self.0.lock().expect("no poison").extend(batch);
+    fn send(&self, batch: Batch) {
+        self.updates.lock().expect("no poison").extend(batch.updates);
+        let mut kept = self.kept.lock().expect("no poison");
+        for record in batch.kept.iter().flat_map(|chunk| records(chunk.bytes())) {
+            let record = record.expect("whole records");
+            kept.push((record.uuid, record.packet()));
+        }
     }
 }
 
@@ -192,7 +201,12 @@ impl Bench {
     /// What was handed over until now.
     pub(crate) fn updates(&mut self) -> Vec<FlowUpdate> {
         self.sink.flush();
-        std::mem::take(&mut *self.updates.0.lock().expect("no poison"))
+        std::mem::take(&mut *self.updates.updates.lock().expect("no poison"))
+    }
+
+    /// The kept packets that were handed over until now, with their flows.
+    pub(crate) fn handed_over(&self) -> Vec<(FlowId, RawPacket)> {
+        std::mem::take(&mut *self.updates.kept.lock().expect("no poison"))
     }
 
     pub(crate) fn balance(&self) -> LedgerSnapshot {

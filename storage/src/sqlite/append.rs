@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use flowtap_flow::flow::{FinishType, Flow, FlowMetric};
-use flowtap_flow::packet::RawPacket;
-use flowtap_flow::query::FlowUpdate;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use flowtap_flow::kept::PacketChunk;
+use flowtap_flow::query::{Batch, FlowUpdate, TimeRange};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 
 use super::block::Block;
 use super::columns::{self, TextIds};
 use super::dictionary::{Dictionary, Slot};
-use super::raw::Group;
+use super::keys::Keys;
+use super::packets::PacketFile;
 use super::row::FlowStatement;
 use super::segment::{Segment, Totals};
 use super::zone::{Kind, Zones};
-use super::{raw, schema, zone};
+use super::{schema, zone};
 use crate::error::StoreError;
 
 /// The segment being written: its connection, and what is remembered between batches.
@@ -26,6 +27,7 @@ use crate::error::StoreError;
 pub(super) struct SegmentWriter {
     pub(super) segment: Arc<Segment>,
     connection: Connection,
+    packets: PacketFile,
     memory: Memory,
 }
 
@@ -41,10 +43,9 @@ struct Memory {
     flow_zones: Zones,
     metric_zones: Zones,
     totals: Totals,
-    chunk: Vec<u8>,
-    /// Empty between batches, as is the group.
+    /// Empty between batches, as are its keys.
     block: Block,
-    group: Group,
+    keys: Keys,
 }
 
 impl SegmentWriter {
@@ -52,22 +53,38 @@ impl SegmentWriter {
     /// when they go on, and readers take the newest.
     pub(super) fn open(segment: Arc<Segment>, open_flows_limit: usize) -> Result<Self, StoreError> {
         let connection = schema::open(&segment.path, schema::SEGMENT)?;
-        let memory = Memory::load(&connection, open_flows_limit)
-            .map_err(|source| StoreError::database("read", &segment.path, source))?;
+        let failed = |source| StoreError::database("read", &segment.path, source);
+        let memory = Memory::load(&connection, open_flows_limit).map_err(failed)?;
+        let packets = PacketFile::new(&connection, segment.packets_path()).map_err(failed)?;
         Ok(Self {
             segment,
             connection,
+            packets,
             memory,
         })
     }
 
     /// Writes all of `batches`, or nothing.
-    pub(super) fn write(&mut self, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
-        self.memory
-            .write(&mut self.connection, batches)
+    pub(super) fn write(&mut self, batches: &[&Batch]) -> Result<(), StoreError> {
+        let chunks = || batches.iter().flat_map(|batch| &batch.kept).map(|chunk| &**chunk);
+        let appended = self.packets.append(chunks());
+        appended.map_err(|source| StoreError::io("write", self.packets.path(), source))?;
+        self.commit(batches, chunks)
             .map_err(|source| StoreError::database("write", &self.segment.path, source))?;
         self.segment.set_totals(self.memory.totals);
         Ok(())
+    }
+
+    fn commit<'a, C: Iterator<Item = &'a PacketChunk>>(
+        &mut self,
+        batches: &[&Batch],
+        chunks: impl Fn() -> C,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        self.packets.save(&transaction, chunks())?;
+        chunks().for_each(|chunk| self.memory.totals.count_packets(chunk));
+        self.memory.write(&transaction, batches)?;
+        transaction.commit()
     }
 
     /// Lets the file have no more than `pages` pages from now on.
@@ -96,27 +113,21 @@ impl Memory {
             flow_zones: Zones::load(connection, Kind::Flow)?,
             metric_zones: Zones::load(connection, Kind::Metric)?,
             totals: Totals::load(connection)?,
-            chunk: Vec::new(),
             block: Block::default(),
-            group: Group::default(),
+            keys: Keys::default(),
         })
     }
 
-    fn write(&mut self, connection: &mut Connection, batches: &[&[FlowUpdate]]) -> rusqlite::Result<()> {
-        let transaction = connection.transaction()?;
-        {
-            let mut statements = Statements::prepare(&transaction)?;
-            for update in batches.iter().copied().flatten() {
-                self.write_update(&mut statements, update)?;
-            }
-            self.write_block(&mut statements)?;
-            self.write_group(&mut statements)?;
+    fn write(&mut self, transaction: &Transaction<'_>, batches: &[&Batch]) -> rusqlite::Result<()> {
+        let mut statements = Statements::prepare(transaction)?;
+        for update in batches.iter().flat_map(|batch| &batch.updates) {
+            self.write_update(&mut statements, update)?;
         }
-        self.flow_zones.save(&transaction)?;
-        self.metric_zones.save(&transaction)?;
-        self.totals.range = self.flow_zones.range();
-        self.totals.save(&transaction)?;
-        transaction.commit()
+        self.write_block(&mut statements)?;
+        self.flow_zones.save(transaction)?;
+        self.metric_zones.save(transaction)?;
+        self.totals.range = TimeRange::union(self.totals.range, self.flow_zones.range());
+        self.totals.save(transaction)
     }
 
     fn write_update(&mut self, statements: &mut Statements<'_>, update: &FlowUpdate) -> rusqlite::Result<()> {
@@ -124,7 +135,7 @@ impl Memory {
         let finished = flow.finish_type != FinishType::NotFinished;
         // Its totals are its one interval, and nothing of it will ever change.
         let whole = update.first && finished && update.interval == flow.metric;
-        let (id, is_new) = self.flow_row(statements, update, finished)?;
+        let id = self.flow_number(statements, update, finished)?;
         let texts = self.text_ids(statements, flow)?;
         if whole {
             self.write_whole(statements, id, flow, texts)?;
@@ -134,20 +145,17 @@ impl Memory {
             self.write_metric(statements, id, &update.interval)?;
         }
         self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
-        if !update.packets.is_empty() {
-            self.write_packets(statements, id, is_new, &update.packets)?;
-        }
         self.totals.updates += 1;
         Ok(())
     }
 
-    /// The row for this update: a new one (`true`), or the one that the flow has in this segment.
-    fn flow_row(
+    /// The number for this update: a new one, or the one that the flow has in this segment.
+    fn flow_number(
         &mut self,
         statements: &mut Statements<'_>,
         update: &FlowUpdate,
         finished: bool,
-    ) -> rusqlite::Result<(i64, bool)> {
+    ) -> rusqlite::Result<i64> {
         let uuid = update.flow.uuid.0;
         // Most flows are short: first and last word at once. They never enter the map.
         if !(update.first && finished) {
@@ -157,7 +165,7 @@ impl Memory {
                 self.open_flows.get(&uuid).copied()
             };
             if let Some(id) = known {
-                return Ok((id, false));
+                return Ok(id);
             }
         }
         self.last_flow += 1;
@@ -171,7 +179,7 @@ impl Memory {
         if !finished && self.open_flows.len() < self.open_flows_limit {
             self.open_flows.insert(uuid, id);
         }
-        Ok((id, true))
+        Ok(id)
     }
 
     fn text_ids(&mut self, statements: &mut Statements<'_>, flow: &Flow) -> rusqlite::Result<TextIds> {
@@ -196,12 +204,14 @@ impl Memory {
         }
         columns::write(id, flow, texts, &mut self.block)?;
         self.block.end_flow(id);
+        self.keys.add(flow);
         Ok(())
     }
 
     fn write_block(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
-        if let Some(block) = self.block.filled() {
-            statements.flow_block.execute(block)?;
+        if let Some((first, last, data)) = self.block.filled() {
+            let keys = self.keys.take_filter();
+            statements.flow_block.execute(params![first, last, keys, data])?;
             self.block.clear();
         }
         Ok(())
@@ -232,39 +242,6 @@ impl Memory {
         self.metric_zones.cover(self.last_metric, start, last);
         Ok(())
     }
-
-    fn write_packets(
-        &mut self,
-        statements: &mut Statements<'_>,
-        flow: i64,
-        is_new: bool,
-        packets: &[RawPacket],
-    ) -> rusqlite::Result<()> {
-        let mut rest = packets;
-        if is_new {
-            rest = raw::encode(rest, &mut self.chunk);
-            self.group.add(flow, &self.chunk);
-            if self.group.is_full() {
-                self.write_group(statements)?;
-            }
-        }
-        while let Some(first) = rest.first() {
-            let key = raw::key(flow, first.index);
-            rest = raw::encode(rest, &mut self.chunk);
-            statements.raw.execute(params![key, &self.chunk])?;
-        }
-        self.totals.raw_packets += packets.len() as u64;
-        self.totals.raw_bytes += packets.iter().map(|p| p.data.len() as u64).sum::<u64>();
-        Ok(())
-    }
-
-    fn write_group(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
-        if let Some(group) = self.group.filled() {
-            statements.raw_group.execute(group)?;
-            self.group.clear();
-        }
-        Ok(())
-    }
 }
 
 /// Prepared once a connection, taken once a batch.
@@ -273,8 +250,6 @@ struct Statements<'c> {
     flow_block: CachedStatement<'c>,
     continued: CachedStatement<'c>,
     metric: CachedStatement<'c>,
-    raw_group: CachedStatement<'c>,
-    raw: CachedStatement<'c>,
     dictionary: CachedStatement<'c>,
 }
 
@@ -282,13 +257,10 @@ impl<'c> Statements<'c> {
     fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             flow: FlowStatement::prepare(connection)?,
-            flow_block: connection.prepare_cached("INSERT INTO flow_block VALUES (?1, ?2, ?3)")?,
+            flow_block: connection.prepare_cached("INSERT INTO flow_block VALUES (?1, ?2, ?3, ?4)")?,
             continued: connection.prepare_cached("INSERT INTO continued VALUES (?1, ?2)")?,
             metric: connection
                 .prepare_cached("INSERT INTO metric VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
-            raw_group: connection.prepare_cached("INSERT INTO raw_group VALUES (?1, ?2)")?,
-            // A packet index that comes twice is the same packet sent again.
-            raw: connection.prepare_cached("INSERT OR REPLACE INTO raw VALUES (?1, ?2)")?,
             dictionary: Dictionary::insert_statement(connection)?,
         })
     }

@@ -5,7 +5,9 @@ use flowtap_flow::query::Cancel;
 use rusqlite::Row;
 
 use super::block;
+use super::blocks::Blocks;
 use super::columns::Damaged;
+use super::keys::Wanted;
 use super::pool::{SegmentError, Snapshot};
 use super::read::IdSet;
 use super::zone::{Kind, Times, stretches};
@@ -22,11 +24,10 @@ pub(super) struct FoundFlow {
     /// The one interval of a flow that was over with its first update; `None` if its intervals have rows
     /// of their own.
     pub(super) whole: Option<FlowMetric>,
-    pub(super) has_packets: bool,
 }
 
 impl FoundFlow {
-    const COLUMNS: &str = "id, uuid, raw_packets";
+    const COLUMNS: &str = "id, uuid";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let uuid = FlowId(row.get::<_, i64>(1)?.cast_unsigned());
@@ -34,7 +35,6 @@ impl FoundFlow {
             id: row.get(0)?,
             uuid,
             whole: None,
-            has_packets: row.get::<_, i64>(2)? > 0,
         })
     }
 }
@@ -104,16 +104,11 @@ fn scan_blocks(
     cancel: &Cancel,
     found: &mut Vec<FoundFlow>,
 ) -> Result<(), SegmentError> {
-    let sql = "SELECT id, data FROM flow_block WHERE id BETWEEN ?1 AND ?2";
-    let mut statement = snapshot.connection.prepare_cached(sql)?;
+    let wanted_keys = Wanted::uuids(wanted.iter().copied());
+    let mut blocks = Blocks::prepare(snapshot.connection, wanted_keys)?;
     for (first, last) in stretches {
-        let mut rows = statement.query([first, last])?;
-        while let Some(row) = rows.next()? {
-            cancel.check()?;
-            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            scan_block(data, wanted, found)
-                .map_err(|Damaged| SegmentError::DamagedFlows(row.get(0).unwrap_or_default()))?;
-        }
+        let mut blocks = blocks.between(*first, *last, cancel)?;
+        while blocks.read_next(|data| scan_block(data, wanted, found))? {}
     }
     Ok(())
 }
@@ -127,7 +122,6 @@ fn scan_block(data: &[u8], wanted: &IdSet, found: &mut Vec<FoundFlow>) -> Result
                 id: values.id()?,
                 uuid,
                 whole: Some(values.metric()?),
-                has_packets: values.raw_packets()? > 0,
             });
         }
     }

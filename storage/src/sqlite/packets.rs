@@ -1,78 +1,183 @@
-//! Reading raw packets.
+//! Kept packets: a file beside each segment, to which chunks are appended as they are.
+//!
+//! In SQLite each byte would be written twice, log and database, and summed up on the way, which costs
+//! five times as much. The file has no structure of its own: table `packet_chunk` says where a chunk
+//! lies. Chunks are durable before the transaction that names them; what a crash left behind them is
+//! overwritten.
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use flowtap_flow::flow::FlowId;
+use flowtap_flow::kept::{PacketChunk, records};
 use flowtap_flow::packet::RawPacket;
-use flowtap_flow::query::Cancel;
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use flowtap_flow::query::{Cancel, TimeRange};
+use flowtap_flow::timestamp::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::find::FoundFlow;
+use super::bloom;
 use super::pool::{SegmentError, Snapshot};
-use super::raw;
+use super::read::IdSet;
+use super::zone::Times;
 
-/// Visits all packets that a segment has of the flows `found`, which come newest first.
+/// Wanted flows for which a chunk's filter is asked; with more, some one of them is in most chunks.
+const FILTER_LIMIT: usize = 256;
+
+/// The file of the segment being written.
+#[derive(Debug)]
+pub(super) struct PacketFile {
+    path: PathBuf,
+    /// Made with the first packet.
+    file: Option<File>,
+    /// Where the next chunk begins.
+    end: u64,
+    /// The number of the last chunk.
+    last: i64,
+}
+
+impl PacketFile {
+    /// The file that `connection`'s segment has at `path`, or will have.
+    pub(super) fn new(connection: &Connection, path: PathBuf) -> rusqlite::Result<Self> {
+        let sql = "SELECT id, begin + length FROM packet_chunk ORDER BY id DESC LIMIT 1";
+        let last = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+        let (last, end) = last.optional()?.unwrap_or_default();
+        Ok(Self {
+            path,
+            file: None,
+            end: end.cast_unsigned(),
+            last,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `chunks`, and makes them durable. Nothing knows of them before [`PacketFile::save`].
+    pub(super) fn append<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
+        let mut end = self.end;
+        for chunk in chunks {
+            self.file()?.write_all_at(chunk.bytes(), end)?;
+            end += chunk.bytes().len() as u64;
+        }
+        if end > self.end {
+            self.file()?.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Notes where the chunks are that [`PacketFile::append`] wrote last, in the open transaction.
+    pub(super) fn save<'a>(
+        &mut self,
+        connection: &Connection,
+        chunks: impl Iterator<Item = &'a PacketChunk>,
+    ) -> rusqlite::Result<()> {
+        let mut statement =
+            connection.prepare_cached("INSERT INTO packet_chunk VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        for chunk in chunks {
+            let Some(time) = chunk.time() else { continue };
+            let length = chunk.bytes().len() as u64;
+            self.last += 1;
+            statement.execute(params![
+                self.last,
+                self.end.cast_signed(),
+                length.cast_signed(),
+                time.from.nanos(),
+                time.to.nanos(),
+                filter(chunk),
+            ])?;
+            self.end += length;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self) -> io::Result<&File> {
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            let file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&self.path)?;
+            // A new name is durable with its directory.
+            if let Some(directory) = self.path.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+            self.file = Some(file);
+        }
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// The filter of the UUIDs in a chunk.
+fn filter(chunk: &PacketChunk) -> Vec<u8> {
+    let mut uuids: Vec<u64> = records(chunk.bytes())
+        .map_while(Result::ok)
+        .map(|record| record.uuid.0)
+        .collect();
+    // Packets of one flow mostly come together.
+    uuids.dedup();
+    bloom::build(uuids.into_iter())
+}
+
+/// First and last time of all packets of a segment.
+pub(super) fn range(connection: &Connection) -> rusqlite::Result<Option<TimeRange>> {
+    let sql = "SELECT min(min_time), max(max_time) FROM packet_chunk";
+    let (from, to): (Option<i64>, Option<i64>) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(from.zip(to).map(|(from, to)| TimeRange {
+        from: Timestamp::from_nanos(from),
+        to: Timestamp::from_nanos(to),
+    }))
+}
+
+/// Visits all packets in `time` that a segment has of the flows `wanted`, which live in `lives`.
 pub(super) fn visit(
     snapshot: &Snapshot<'_>,
-    found: &[FoundFlow],
+    wanted: &IdSet,
+    lives: &Times,
+    time: TimeRange,
     cancel: &Cancel,
     visit: &mut dyn FnMut(FlowId, RawPacket) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, SegmentError> {
-    let sql = "SELECT data FROM raw WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-    let mut later = snapshot.connection.prepare_cached(sql)?;
-    let mut groups = Groups::prepare(snapshot.connection)?;
-    for flow in found.iter().filter(|flow| flow.has_packets) {
+    let mut file = None;
+    let mut bytes = Vec::new();
+    let mut statement = snapshot.connection.prepare_cached(
+        "SELECT begin, length, min_time, max_time, uuids FROM packet_chunk
+         WHERE min_time <= ?1 AND max_time >= ?2 ORDER BY id DESC",
+    )?;
+    let mut rows = statement.query([time.to.nanos(), time.from.nanos()])?;
+    while let Some(row) = rows.next()? {
         cancel.check()?;
-        let mut hand_out = |chunk: &[u8]| -> Result<ControlFlow<()>, SegmentError> {
-            for packet in raw::decode(chunk) {
-                let packet = packet.map_err(|_| SegmentError::DamagedPackets(flow.id))?;
-                if visit(flow.uuid, packet).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        };
-        if let Some(chunk) = groups.find(flow.id)?
-            && hand_out(chunk)?.is_break()
-        {
-            return Ok(ControlFlow::Break(()));
+        let [first, last] = [row.get(2)?, row.get(3)?].map(Timestamp::from_nanos);
+        if !lives.overlap(first, last) {
+            continue;
         }
-        let mut chunks = later.query([raw::key(flow.id, 0), raw::key(flow.id, u32::MAX)])?;
-        while let Some(chunk) = chunks.next()? {
-            let chunk = chunk.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            if hand_out(chunk)?.is_break() {
+        let filter = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+        let is_here = |uuid: &FlowId| bloom::may_have(filter, uuid.0);
+        if wanted.len() <= FILTER_LIMIT && !wanted.iter().any(is_here) {
+            continue;
+        }
+        let file = match &mut file {
+            Some(file) => file,
+            none => none.insert(File::open(snapshot.packets)?),
+        };
+        let begin: i64 = row.get(0)?;
+        let length: u32 = row.get(1)?;
+        bytes.resize(length as usize, 0);
+        file.read_exact_at(&mut bytes, begin.cast_unsigned())?;
+        for record in records(&bytes) {
+            let record = record.map_err(|_| SegmentError::DamagedPackets(begin))?;
+            if time.contains(record.timestamp)
+                && wanted.contains(&record.uuid)
+                && visit(record.uuid, record.packet()).is_break()
+            {
                 return Ok(ControlFlow::Break(()));
             }
         }
     }
     Ok(ControlFlow::Continue(()))
-}
-
-/// Groups of first chunks. Neighbouring flows share one, so the last is kept.
-struct Groups<'c> {
-    statement: CachedStatement<'c>,
-    last: Option<(i64, Vec<u8>)>,
-}
-
-impl<'c> Groups<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql = "SELECT id, data FROM raw_group WHERE id <= ?1 ORDER BY id DESC LIMIT 1";
-        Ok(Self {
-            statement: connection.prepare_cached(sql)?,
-            last: None,
-        })
-    }
-
-    /// The first chunk of `flow`, if it has one. Flows come in falling order of their rows, so that
-    /// the last group serves until one precedes it.
-    fn find(&mut self, flow: i64) -> Result<Option<&[u8]>, SegmentError> {
-        if self.last.as_ref().is_none_or(|(first, _)| flow < *first) {
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            self.last = self.statement.query_row([flow], read).optional()?;
-        }
-        let Some((first, group)) = &self.last else {
-            return Ok(None);
-        };
-        raw::find_in_group(*first, group, flow).map_err(|_| SegmentError::DamagedPackets(flow))
-    }
 }

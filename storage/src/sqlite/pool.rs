@@ -1,6 +1,7 @@
 //! Read-only connections to segments, kept open between queries.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowtap_flow::query::{Cancel, ReadError};
@@ -35,6 +36,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) connection: &'a Connection,
     /// The dictionary.
     pub(super) texts: &'a [Arc<str>],
+    /// The file of its kept packets; there is none if it has none.
+    pub(super) packets: &'a Path,
     pub(super) sealed: bool,
 }
 
@@ -45,8 +48,10 @@ pub(super) enum SegmentError {
     Sqlite(#[from] rusqlite::Error),
     #[error("flows from number {0} on are damaged")]
     DamagedFlows(i64),
-    #[error("raw packets of flow number {0} are damaged")]
+    #[error("kept packets from byte {0} on are damaged")]
     DamagedPackets(i64),
+    #[error("its kept packets cannot be read: {0}")]
+    Packets(#[from] std::io::Error),
     #[error(transparent)]
     Query(#[from] ReadError),
 }
@@ -63,7 +68,7 @@ impl Pool {
         cancel.check()?;
         let failed = |error| read_error(segment, cancel, error);
         let mut reader = self.take(segment).map_err(|error| failed(error.into()))?;
-        let answer = reader.run(cancel, read).map_err(failed)?;
+        let answer = reader.run(segment, cancel, read).map_err(failed)?;
         self.put(segment, reader);
         Ok(answer)
     }
@@ -102,6 +107,7 @@ impl Pool {
 impl Reader {
     fn run<T>(
         &mut self,
+        segment: &Segment,
         cancel: &Cancel,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, SegmentError>,
     ) -> Result<T, SegmentError> {
@@ -116,6 +122,7 @@ impl Reader {
         let answer = read(&Snapshot {
             connection: &transaction,
             texts: &self.texts,
+            packets: &segment.packets_path(),
             sealed,
         })?;
         transaction.finish()?;

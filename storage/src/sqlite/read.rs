@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use ahash::RandomState;
 use flowtap_flow::flow::{FlowId, FlowMetric};
+use flowtap_flow::packet::RawPacket;
 use flowtap_flow::query::{
     Cancel, FlowQuery, FlowReader, FlowRef, FlowVisitor, MetricVisitor, PacketVisitor, ReadError, TimeRange,
 };
@@ -48,16 +49,26 @@ impl FlowReader for SqliteStore {
         cancel: &Cancel,
         visit: &mut PacketVisitor<'_>,
     ) -> Result<(), ReadError> {
-        // About 24 bytes a packet: a flow may have the same packet in two rows (see `flows`).
+        // About 24 bytes a packet: a recording that was sent twice has the same packets twice.
         let mut visited: HashSet<(FlowId, u32), RandomState> = HashSet::default();
-        self.each_segment(flows, cancel, |snapshot, found| {
-            packets::visit(snapshot, found, cancel, &mut |uuid, packet| {
-                if time.contains(packet.timestamp) && visited.insert((uuid, packet.index)) {
-                    return visit(uuid, packet);
-                }
-                ControlFlow::Continue(())
-            })
-        })
+        let mut visit = |uuid, packet: RawPacket| {
+            if visited.insert((uuid, packet.index)) {
+                return visit(uuid, packet);
+            }
+            ControlFlow::Continue(())
+        };
+        let wanted: IdSet = flows.iter().map(|flow| flow.uuid).collect();
+        let lives = lives(flows);
+        let Some(span) = lives.span() else { return Ok(()) };
+        for segment in self.overlapping(span) {
+            let next = self.pool().read(&segment, cancel, |snapshot| {
+                packets::visit(snapshot, &wanted, &lives, time, cancel, &mut visit)
+            })?;
+            if next.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn metrics(
@@ -91,14 +102,11 @@ impl SqliteStore {
         mut read: impl FnMut(&Snapshot<'_>, &[FoundFlow]) -> Result<ControlFlow<()>, SegmentError>,
     ) -> Result<(), ReadError> {
         let wanted: IdSet = flows.iter().map(|flow| flow.uuid).collect();
-        let times = Times::union(flows.iter().map(|flow| TimeRange {
-            from: flow.start,
-            to: flow.last,
-        }));
-        let Some(span) = times.span() else { return Ok(()) };
+        let lives = lives(flows);
+        let Some(span) = lives.span() else { return Ok(()) };
         for segment in self.overlapping(span) {
             let next = self.pool().read(&segment, cancel, |snapshot| {
-                let found = find(snapshot, &wanted, &times, cancel)?;
+                let found = find(snapshot, &wanted, &lives, cancel)?;
                 if found.is_empty() {
                     Ok(ControlFlow::Continue(()))
                 } else {
@@ -111,4 +119,12 @@ impl SqliteStore {
         }
         Ok(())
     }
+}
+
+/// When any of `flows` lived.
+fn lives(flows: &[FlowRef]) -> Times {
+    Times::union(flows.iter().map(|flow| TimeRange {
+        from: flow.start,
+        to: flow.last,
+    }))
 }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ahash::RandomState;
-use flowtap_flow::flow::{Flow, FlowId};
-use flowtap_flow::query::{Cancel, FlowQuery, FlowVisitor};
-use rusqlite::Rows;
-
+use super::blocks::{Blocks, BlocksBetween};
+use super::keys::Wanted;
 use super::pool::{SegmentError, Snapshot};
 use super::read::IdSet;
 use super::zone::{Kind, Times, stretches};
 use super::{block, columns, narrow, row};
+use ahash::RandomState;
+use flowtap_flow::flow::{Flow, FlowId};
+use flowtap_flow::query::{Cancel, FlowQuery, FlowVisitor};
 
 /// Rows between two looks at [`Cancel`].
 const ROWS_PER_CHECK: usize = 1_024;
@@ -52,15 +52,13 @@ impl<'a> FlowScan<'a> {
         );
         // Not cached: its text depends on the query.
         let mut of_rows = snapshot.connection.prepare(&sql)?;
-        let sql = "SELECT id, data FROM flow_block WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC";
-        let mut of_blocks = snapshot.connection.prepare_cached(sql)?;
+        let mut of_blocks = Blocks::prepare(snapshot.connection, Wanted::by(&self.query.filter))?;
         let time = self.query.time;
         for (first, last) in stretches(snapshot.connection, Kind::Flow, &Times::one(time))? {
             let mut rows = of_rows.query([first, last, time.to.nanos(), time.from.nanos()])?;
-            let mut blocks = Blocks {
-                rows: of_blocks.query([first, last])?,
+            let mut blocks = BlockScan {
+                blocks: of_blocks.between(first, last, self.cancel)?,
                 query: self.query,
-                cancel: self.cancel,
                 texts: snapshot.texts,
                 wanted: Vec::new(),
             };
@@ -112,26 +110,23 @@ impl<'a> FlowScan<'a> {
 }
 
 /// The wanted flows of a stretch's blocks, newest first.
-struct Blocks<'a> {
-    rows: Rows<'a>,
+struct BlockScan<'a, 'c> {
+    blocks: BlocksBetween<'a, 'c>,
     query: &'a FlowQuery,
-    cancel: &'a Cancel,
     texts: &'a [Arc<str>],
     /// Those of the block that was read last, with their numbers; the newest is the last.
     wanted: Vec<(i64, Flow)>,
 }
 
-impl Blocks<'_> {
+impl BlockScan<'_, '_> {
     /// The next flow, if its number is above `id`.
     fn next_above(&mut self, id: i64) -> Result<Option<Flow>, SegmentError> {
         while self.wanted.is_empty() {
-            self.cancel.check()?;
-            let Some(row) = self.rows.next()? else {
+            let (texts, query, wanted) = (self.texts, self.query, &mut self.wanted);
+            let read = |data: &[u8]| read_block(data, texts, query, wanted);
+            if !self.blocks.read_next(read)? {
                 return Ok(None);
-            };
-            let data = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            read_block(data, self.texts, self.query, &mut self.wanted)
-                .map_err(|columns::Damaged| SegmentError::DamagedFlows(row.get(0).unwrap_or_default()))?;
+            }
         }
         let next = self.wanted.pop_if(|(number, _)| *number > id);
         Ok(next.map(|(_, flow)| flow))

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use flowtap_flow::kept::PacketChunk;
 use flowtap_flow::query::TimeRange;
 use rusqlite::Connection;
 
 use super::name::SegmentName;
+use super::packets;
 use super::zone::{Kind, Zones};
 
 /// What a segment holds durably.
@@ -18,7 +20,7 @@ pub(super) struct Totals {
     pub(super) updates: u64,
     pub(super) raw_packets: u64,
     pub(super) raw_bytes: u64,
-    /// First start to last end of its flows, packet time.
+    /// First start to last end of its flows and kept packets, packet time.
     pub(super) range: Option<TimeRange>,
     pub(super) sealed: bool,
 }
@@ -26,7 +28,8 @@ pub(super) struct Totals {
 impl Totals {
     /// Reads them from an open segment.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let range = Zones::load(connection, Kind::Flow)?.range();
+        let flows = Zones::load(connection, Kind::Flow)?.range();
+        let range = TimeRange::union(flows, packets::range(connection)?);
         let sql = "SELECT flows, updates, raw_packets, raw_bytes, sealed FROM total";
         connection.query_row(sql, [], |row| {
             let count = |column| row.get(column).map(i64::cast_unsigned);
@@ -41,6 +44,13 @@ impl Totals {
         })
     }
 
+    /// Counts the packets of a chunk.
+    pub(super) fn count_packets(&mut self, chunk: &PacketChunk) {
+        self.raw_packets += chunk.packets();
+        self.raw_bytes += chunk.captured_bytes();
+        self.range = TimeRange::union(self.range, chunk.time());
+    }
+
     /// Writes them, in the open transaction.
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = "UPDATE total SET flows = ?1, updates = ?2, raw_packets = ?3, raw_bytes = ?4";
@@ -49,7 +59,11 @@ impl Totals {
     }
 }
 
-/// A segment's file. Readers hold it by `Arc`: one that retention has removed is unlinked when the
+pub(super) const PACKETS: &str = "-packets";
+/// What a segment's files have behind its name; the database first.
+const FILES: [&str; 4] = ["", "-wal", "-shm", PACKETS];
+
+/// A segment's files. Readers hold it by `Arc`: one that retention has removed is unlinked when the
 /// last query lets it go, so that no query loses the ground under its feet.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -85,7 +99,7 @@ impl Segment {
 
     /// Bytes of its files now.
     pub(super) fn bytes(&self) -> u64 {
-        ["", "-wal", "-shm"]
+        FILES
             .iter()
             .map(|suffix| file_len(&self.with_suffix(suffix)))
             .sum()
@@ -100,6 +114,11 @@ impl Segment {
         self.removed.load(Ordering::Acquire)
     }
 
+    /// Where its kept packets are.
+    pub(super) fn packets_path(&self) -> PathBuf {
+        self.with_suffix(PACKETS)
+    }
+
     fn with_suffix(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(suffix);
@@ -112,8 +131,8 @@ impl Drop for Segment {
         if !self.is_removed() {
             return;
         }
-        // The database goes first: without it, a left-over WAL means nothing.
-        for suffix in ["", "-wal", "-shm"] {
+        // The database goes first: without it, what is left over means nothing.
+        for suffix in FILES {
             let path = self.with_suffix(suffix);
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use flowtap_flow::flow::{FlowId, FlowMetric};
+use flowtap_flow::kept::records;
 use flowtap_flow::packet::RawPacket;
 use flowtap_flow::query::{
-    Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor, ReadError,
-    TimeRange,
+    Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor,
+    ReadError, TimeRange,
 };
 use flowtap_flow::timestamp::Timestamp;
 
 /// Updates between two looks at [`Cancel`].
 const UPDATES_PER_CHECK: usize = 1_024;
 
-type Batches = [Arc<Vec<FlowUpdate>>];
+type Batches = [Arc<Batch>];
 
 /// The newest update of a flow counts, and whatever the store has of that flow is out of date.
 pub(super) fn flows<R: FlowReader + ?Sized>(
@@ -27,7 +28,7 @@ pub(super) fn flows<R: FlowReader + ?Sized>(
     visit: &mut FlowVisitor<'_>,
 ) -> Result<(), ReadError> {
     let mut newer: HashSet<FlowId, RandomState> = HashSet::default();
-    let newest_first = pending.iter().rev().flat_map(|batch| batch.iter().rev());
+    let newest_first = pending.iter().rev().flat_map(|batch| batch.updates.iter().rev());
     for (count, update) in newest_first.enumerate() {
         if count % UPDATES_PER_CHECK == 0 {
             cancel.check()?;
@@ -55,15 +56,15 @@ pub(super) fn raw_packets<R: FlowReader + ?Sized>(
     visit: &mut PacketVisitor<'_>,
 ) -> Result<(), ReadError> {
     let mut visited: HashSet<(FlowId, u32), RandomState> = HashSet::default();
-    for update in updates_of(pending, flows) {
+    let wanted = uuids(flows);
+    for chunk in pending.iter().flat_map(|batch| &batch.kept) {
         cancel.check()?;
-        let uuid = update.flow.uuid;
-        for packet in update
-            .packets
-            .iter()
-            .filter(|packet| time.contains(packet.timestamp))
-        {
-            if visited.insert((uuid, packet.index)) && visit(uuid, packet.clone()).is_break() {
+        for record in records(chunk.bytes()).map_while(Result::ok) {
+            if time.contains(record.timestamp)
+                && wanted.contains(&record.uuid)
+                && visited.insert((record.uuid, record.index()))
+                && visit(record.uuid, record.packet()).is_break()
+            {
                 return Ok(());
             }
         }
@@ -106,9 +107,13 @@ pub(super) fn metrics<R: FlowReader + ?Sized>(
 }
 
 fn updates_of<'a>(pending: &'a Batches, flows: &[FlowRef]) -> impl Iterator<Item = &'a FlowUpdate> {
-    let wanted: HashSet<FlowId, RandomState> = flows.iter().map(|flow| flow.uuid).collect();
+    let wanted = uuids(flows);
     pending
         .iter()
-        .flat_map(|batch| batch.iter())
+        .flat_map(|batch| &batch.updates)
         .filter(move |update| wanted.contains(&update.flow.uuid))
+}
+
+fn uuids(flows: &[FlowRef]) -> HashSet<FlowId, RandomState> {
+    flows.iter().map(|flow| flow.uuid).collect()
 }

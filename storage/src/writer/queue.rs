@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use flowtap_flow::packet::RawPacket;
-use flowtap_flow::query::FlowUpdate;
+use flowtap_flow::query::{Batch, FlowUpdate};
 
 use super::{WriterOptions, WriterStats};
 use crate::error::StoreError;
@@ -33,7 +32,10 @@ pub(super) struct Queue {
 struct State {
     batches: VecDeque<Queued>,
     updates: usize,
+    /// Of updates and kept packets.
     bytes: usize,
+    /// Of kept packets alone.
+    kept_bytes: usize,
     /// Batches ever sent, and ever stored.
     sent: u64,
     stored: u64,
@@ -45,12 +47,12 @@ struct State {
     error: Option<String>,
     retention_error: Option<String>,
     refused_updates: u64,
+    refused_packets: u64,
 }
 
 #[derive(Debug)]
 struct Queued {
-    updates: Arc<Vec<FlowUpdate>>,
-    bytes: usize,
+    batch: Arc<Batch>,
     since: Instant,
 }
 
@@ -74,28 +76,33 @@ impl Queue {
     }
 
     /// Takes a batch.
-    pub(super) fn send(&self, batch: Vec<FlowUpdate>) {
+    pub(super) fn send(&self, batch: Batch) {
         if batch.is_empty() {
             return;
         }
-        let bytes = batch.iter().map(cost).sum();
+        let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(&batch));
         let mut state = locked(&self.state);
         if state.is_closed() {
-            state.refused_updates += batch.len() as u64;
+            state.refused_updates += updates as u64;
+            state.refused_packets += packets(&batch);
             return;
         }
         state.sent += 1;
-        state.updates += batch.len();
-        state.bytes += bytes;
+        state.updates += updates;
+        state.kept_bytes += kept_bytes;
+        state.bytes += updates * UPDATE_BYTES + kept_bytes;
         state.batches.push_back(Queued {
-            updates: Arc::new(batch),
-            bytes,
+            batch: Arc::new(batch),
             since: Instant::now(),
         });
         // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
-        if state.batches.len() == 1 || state.updates >= self.options.commit_updates {
+        if state.batches.len() == 1 || self.is_commit_full(&state) {
             self.work.notify_one();
         }
+    }
+
+    fn is_commit_full(&self, state: &State) -> bool {
+        state.updates >= self.options.commit_updates || state.kept_bytes >= self.options.commit_bytes
     }
 
     /// Waits while there is more than the bounds allow.
@@ -112,7 +119,7 @@ impl Queue {
 
     /// For the writing thread: waits until a commit is due and lends its batches, or `None` once
     /// there is nothing left to do. Empty at `idle_until`, if no commit was due before.
-    pub(super) fn next(&self, idle_until: Instant) -> Option<Vec<Arc<Vec<FlowUpdate>>>> {
+    pub(super) fn next(&self, idle_until: Instant) -> Option<Vec<Arc<Batch>>> {
         let mut state = locked(&self.state);
         loop {
             let now = Instant::now();
@@ -125,7 +132,7 @@ impl Queue {
             let due = match state.batches.front() {
                 None => idle_until,
                 Some(_) if state.is_closed() || state.flush_to > state.stored => now,
-                Some(_) if state.updates >= self.options.commit_updates => now,
+                Some(_) if self.is_commit_full(&state) => now,
                 Some(oldest) => oldest.since + self.options.commit_interval,
             };
             if due <= now {
@@ -138,9 +145,11 @@ impl Queue {
     /// The first `count` batches are durable.
     pub(super) fn stored(&self, count: usize) {
         let mut state = locked(&self.state);
-        for batch in state.batches.drain(..count).collect::<Vec<_>>() {
-            state.updates -= batch.updates.len();
-            state.bytes -= batch.bytes;
+        for Queued { batch, .. } in state.batches.drain(..count).collect::<Vec<_>>() {
+            let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(&batch));
+            state.updates -= updates;
+            state.kept_bytes -= kept_bytes;
+            state.bytes -= updates * UPDATE_BYTES + kept_bytes;
             state.stored += 1;
         }
         state.error = None;
@@ -192,6 +201,15 @@ impl Queue {
         Ok(())
     }
 
+    /// Has what was sent before stored without waiting for more.
+    pub(super) fn hasten(&self) {
+        let mut state = locked(&self.state);
+        if state.flush_to < state.sent {
+            state.flush_to = state.sent;
+            self.work.notify_one();
+        }
+    }
+
     /// Takes no more batches. The thread goes on until the queue is empty, but not past `deadline`.
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = locked(&self.state);
@@ -215,7 +233,7 @@ impl Queue {
     }
 
     /// What is queued now, oldest first.
-    pub(super) fn pending(&self) -> Vec<Arc<Vec<FlowUpdate>>> {
+    pub(super) fn pending(&self) -> Vec<Arc<Batch>> {
         locked(&self.state).front(usize::MAX)
     }
 
@@ -227,6 +245,7 @@ impl Queue {
             error: state.error.clone(),
             retention_error: state.retention_error.clone(),
             refused_updates: state.refused_updates,
+            refused_packets: state.refused_packets,
             ..WriterStats::default()
         }
     }
@@ -243,17 +262,16 @@ impl State {
     }
 
     /// Batches from the front: at least one, then as many as keep within `limit` updates.
-    fn front(&self, limit: usize) -> Vec<Arc<Vec<FlowUpdate>>> {
-        let mut updates = 0usize;
-        let fits = |batch: &&Queued| {
-            let first = updates == 0;
-            updates = updates.saturating_add(batch.updates.len());
-            first || updates <= limit
+    fn front(&self, limit: usize) -> Vec<Arc<Batch>> {
+        let (mut first, mut updates) = (true, 0usize);
+        let fits = |queued: &&Queued| {
+            updates = updates.saturating_add(queued.batch.updates.len());
+            std::mem::take(&mut first) || updates <= limit
         };
         self.batches
             .iter()
             .take_while(fits)
-            .map(|batch| Arc::clone(&batch.updates))
+            .map(|queued| Arc::clone(&queued.batch))
             .collect()
     }
 
@@ -266,6 +284,7 @@ impl State {
         let reason = self.error.clone().unwrap_or_else(|| reason.to_owned());
         StoreError::Unfinished {
             updates: self.updates,
+            packets: self.batches.iter().map(|queued| packets(&queued.batch)).sum(),
             reason,
         }
     }
@@ -286,12 +305,14 @@ impl Drop for Ended<'_> {
 }
 
 /// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
-fn cost(update: &FlowUpdate) -> usize {
-    let packets = update
-        .packets
-        .iter()
-        .map(|packet| size_of::<RawPacket>() + packet.data.len());
-    size_of::<FlowUpdate>() + packets.sum::<usize>()
+const UPDATE_BYTES: usize = size_of::<FlowUpdate>();
+
+fn kept_bytes(batch: &Batch) -> usize {
+    batch.kept.iter().map(|chunk| chunk.bytes().len()).sum()
+}
+
+fn packets(batch: &Batch) -> u64 {
+    batch.kept.iter().map(|chunk| chunk.packets()).sum()
 }
 
 fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {

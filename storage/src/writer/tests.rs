@@ -43,13 +43,13 @@ impl Chaos {
 }
 
 impl FlowStore for Chaos {
-    fn append(&self, now: Timestamp, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
+    fn append(&self, now: Timestamp, batches: &[&Batch]) -> Result<(), StoreError> {
         assert!(!self.panics.load(Ordering::SeqCst), "told to panic");
         if self.refuses.load(Ordering::SeqCst) {
             let path = self.store.dir().to_owned();
             return Err(StoreError::Full {
                 path,
-                source: rusqlite::Error::InvalidQuery,
+                source: Box::new(rusqlite::Error::InvalidQuery),
             });
         }
         self.store.append(now, batches)
@@ -113,12 +113,12 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Different flows, one a batch.
-fn singles(count: u64) -> Vec<Vec<FlowUpdate>> {
-    let first = sample().remove(0).remove(0);
+fn singles(count: u64) -> Vec<Batch> {
+    let first = sample().remove(0).updates.remove(0);
     let single = |number| {
         let mut update = first.clone();
         update.flow.uuid.0 = 9_000 + number;
-        vec![update]
+        vec![update].into()
     };
     (0..count).map(single).collect()
 }
@@ -180,7 +180,7 @@ fn a_lone_update_waits_for_the_interval_only() {
 }
 
 /// Sends as the flow table does.
-fn send_and_wait(writer: &StoreWriter, batch: Vec<FlowUpdate>) {
+fn send_and_wait(writer: &StoreWriter, batch: Batch) {
     writer.send(batch);
     writer.wait();
 }
@@ -283,7 +283,10 @@ fn a_stop_that_cannot_finish_says_what_was_left() {
     let writer = start(&store, patient());
     singles(3).into_iter().for_each(|batch| writer.send(batch));
     let error = writer.stop(Duration::from_millis(20)).unwrap_err();
-    let StoreError::Unfinished { updates: 3, reason } = &error else {
+    let StoreError::Unfinished {
+        updates: 3, reason, ..
+    } = &error
+    else {
         panic!("{error}")
     };
     assert!(reason.contains("no space left"), "{reason}");

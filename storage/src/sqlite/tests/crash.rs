@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flowtap_flow::query::{FlowQuery, FlowRef, FlowUpdate, TimeRange};
+use flowtap_flow::packet::RawPacket;
+use flowtap_flow::query::{Batch, FlowQuery, FlowRef, FlowUpdate, TimeRange};
 
 use super::*;
-use crate::testing::{flows, intervals, packets};
+use crate::testing::{self, flows, intervals, packets};
 
 const DIR: &str = "FLOWTAP_TEST_CRASH_DIR";
 const ROUNDS: u64 = 25;
@@ -16,35 +17,37 @@ const ROUNDS: u64 = 25;
 const BATCH: u64 = 40;
 
 /// Batch `number` of a life: new flows, and half of those of the batch before go on.
-fn batch(life: u64, number: u64) -> Vec<FlowUpdate> {
-    static TEMPLATE: OnceLock<FlowUpdate> = OnceLock::new();
+fn batch(life: u64, number: u64) -> Batch {
+    static TEMPLATE: OnceLock<(FlowUpdate, Vec<RawPacket>)> = OnceLock::new();
     let template = TEMPLATE.get_or_init(|| {
-        conformance::sample()[0]
-            .iter()
-            .find(|update| update.packets.len() == 2)
-            .unwrap()
-            .clone()
+        let sample = &conformance::sample()[0];
+        let two = |update: &&FlowUpdate| update.flow.raw_packets_captured == 2;
+        let update = sample.updates.iter().find(two).unwrap();
+        let of_flow = |(uuid, packet)| (uuid == update.flow.uuid).then_some(packet);
+        (
+            update.clone(),
+            testing::kept(sample).into_iter().filter_map(of_flow).collect(),
+        )
     });
     let new = |number: u64, slot: u64| {
         let mut update = template.clone();
-        update.flow.uuid.0 = (life << 40) | (number * BATCH + slot + 1);
-        update.flow.finish_type = flowtap_flow::flow::FinishType::NotFinished;
+        update.0.flow.uuid.0 = (life << 40) | (number * BATCH + slot + 1);
+        update.0.flow.finish_type = flowtap_flow::flow::FinishType::NotFinished;
         update
     };
     let goes_on = |slot: u64| {
-        let mut update = new(number - 1, slot);
+        let (mut update, mut packets) = new(number - 1, slot);
         update.first = false;
         update.interval.start = update.flow.last;
         update.interval.last = update.flow.last.plus(Duration::from_secs(1));
         update.flow.last = update.interval.last;
-        update.packets.iter_mut().for_each(|packet| packet.index += 2);
+        packets.iter_mut().for_each(|packet| packet.index += 2);
         update.flow.raw_packets_captured += 2;
-        update
+        (update, packets)
     };
     let continued = (0..BATCH / 2).filter(|_| number > 0).map(goes_on);
-    continued
-        .chain((0..BATCH / 2).map(|slot| new(number, slot)))
-        .collect()
+    let all = continued.chain((0..BATCH / 2).map(|slot| new(number, slot)));
+    testing::batch(all.collect())
 }
 
 /// Not a test of its own: the process that gets killed. Appends for ever, printing what is acknowledged.
@@ -124,7 +127,7 @@ fn nothing_is_lost(dir: &Path, acknowledged: &[(u64, u64)]) {
         stats.updates
             >= acknowledged
                 .iter()
-                .map(|(life, number)| batch(*life, *number).len() as u64)
+                .map(|(life, number)| batch(*life, *number).updates.len() as u64)
                 .sum()
     );
     let refs: Vec<_> = expected.iter().map(FlowRef::from).collect();

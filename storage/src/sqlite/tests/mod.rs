@@ -1,6 +1,7 @@
 //! The store as a whole, on real files.
 
 mod crash;
+mod packets;
 mod segments;
 
 use flowtap_flow::query::{
@@ -60,7 +61,7 @@ impl FlowReader for Temporary {
 }
 
 impl FlowStore for Temporary {
-    fn append(&self, now: Timestamp, batches: &[&[FlowUpdate]]) -> Result<(), StoreError> {
+    fn append(&self, now: Timestamp, batches: &[&Batch]) -> Result<(), StoreError> {
         self.store.append(now, batches)
     }
 

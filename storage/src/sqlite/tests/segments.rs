@@ -1,6 +1,6 @@
 //! Segments: when they change, what goes, what a restart, a full disk and damage do.
 
-use flowtap_flow::query::{Cancel, FlowQuery, FlowReader, FlowUpdate};
+use flowtap_flow::query::{Batch, Cancel, FlowQuery, FlowReader};
 
 use super::*;
 use crate::testing::flows;
@@ -18,12 +18,12 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 /// Distinct flows, each in a batch of its own.
-fn singles(count: usize) -> Vec<Vec<FlowUpdate>> {
-    let first = conformance::sample().remove(0).remove(0);
+fn singles(count: usize) -> Vec<Batch> {
+    let first = conformance::sample().remove(0).updates.remove(0);
     let update = |number| {
         let mut update = first.clone();
         update.flow.uuid.0 = 5_000 + number as u64;
-        vec![update]
+        vec![update].into()
     };
     (0..count).map(update).collect()
 }
@@ -220,7 +220,7 @@ fn a_full_disk_refuses_the_batch_whole_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let batches = singles(20_000);
-    let slices: Vec<&[FlowUpdate]> = batches.iter().map(Vec::as_slice).collect();
+    let slices: Vec<&Batch> = batches.iter().collect();
     let (kept, refused) = slices.split_at(100);
     store.append(NOON, kept).unwrap();
     let before = store.stats();

@@ -52,6 +52,7 @@ CREATE TABLE flow (
 CREATE TABLE flow_block (
     id   INTEGER PRIMARY KEY,  -- number of its first flow
     last INTEGER NOT NULL,     -- number of its last flow
+    keys BLOB NOT NULL,        -- Bloom filter (sqlite/keys.rs) of what flows are looked up by
     data BLOB NOT NULL
 ) STRICT;
 
@@ -76,18 +77,15 @@ CREATE TABLE metric (
     rtt        INTEGER NOT NULL
 ) STRICT;
 
--- Raw packets that came with new rows of `flow`, of many flows in one blob (its format:
--- sqlite/raw.rs). The key is the first of those flows' ids; they end before the next key.
-CREATE TABLE raw_group (
-    id   INTEGER PRIMARY KEY,
-    data BLOB NOT NULL
-) STRICT;
-
--- Raw packets that came later, those of one update in one blob. The key holds the flow, so that no
--- second index is needed: flow.id << 32 | index of the first packet.
-CREATE TABLE raw (
-    id   INTEGER PRIMARY KEY,
-    data BLOB NOT NULL
+-- Where the chunks of kept packets lie in the file beside this one (sqlite/packets.rs). Whole chunks are
+-- passed over by their times, and by a filter of the flows in them.
+CREATE TABLE packet_chunk (
+    id       INTEGER PRIMARY KEY,
+    begin    INTEGER NOT NULL,  -- offset in the file
+    length   INTEGER NOT NULL,
+    min_time INTEGER NOT NULL,  -- ns since the epoch, of the packets; none is below 0
+    max_time INTEGER NOT NULL,
+    uuids    BLOB NOT NULL      -- Bloom filter (sqlite/bloom.rs)
 ) STRICT;
 
 -- Which times lie in which 4,096 numbers (id >> 12) of flows (kind 0) and metrics (kind 1): stands in
