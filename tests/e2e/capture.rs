@@ -9,18 +9,18 @@ use crate::lab::Lab;
 use crate::support::{PATIENCE, Server, eventually, need, pipe};
 
 /// What `flowtap client capture create ARGUMENTS` made.
-fn create(server: &Server, arguments: &[&str]) -> String {
+pub(crate) fn create(server: &Server, arguments: &[&str]) -> String {
     let arguments = [&["client", "capture", "create"], arguments].concat();
     let capture: Value = serde_json::from_str(&server.text(&arguments)).expect("JSON");
     capture["UUID"].as_str().expect("an id").to_owned()
 }
 
-fn capture(server: &Server, id: &str) -> Value {
+pub(crate) fn capture(server: &Server, id: &str) -> Value {
     serde_json::from_str(&server.text(&["client", "capture", "get", id])).expect("JSON")
 }
 
 /// The lines that tcpdump prints of a query's packets.
-fn packets(server: &Server, gremlin: &str) -> Vec<String> {
+pub(crate) fn packets(server: &Server, gremlin: &str) -> Vec<String> {
     let output = server.ask(&["client", "query", gremlin, "--format", "pcap"]);
     assert!(output.status.success(), "{output:?}");
     let text = pipe("tcpdump", &["-qtns0", "-r", "-"], &output.stdout);
@@ -28,7 +28,7 @@ fn packets(server: &Server, gremlin: &str) -> Vec<String> {
 }
 
 /// received = kept + filtered + dropped.
-fn balanced(ledger: &Value) -> bool {
+pub(crate) fn balanced(ledger: &Value) -> bool {
     let number = |name: &str| ledger[name].as_u64().expect("a count");
     let dropped: u64 = ledger["Dropped"]
         .as_object()

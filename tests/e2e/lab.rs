@@ -1,9 +1,12 @@
 //! A lab of `tests/lab`: a real Open vSwitch in network namespaces, and machines that boot there.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::support::{Server, need};
+
+/// How scripts end that this computer cannot run: as automake has it.
+const CANNOT: i32 = 77;
 
 /// A lab, gone when the test ends.
 pub(crate) struct Lab {
@@ -13,11 +16,20 @@ pub(crate) struct Lab {
 impl Lab {
     /// Brings one up; `what` tells it from those of other tests.
     pub(crate) fn up(what: &str) -> Self {
+        Self::up_with(what, &[])
+    }
+
+    /// The same, without any machine.
+    pub(crate) fn bare(what: &str) -> Self {
+        Self::up_with(what, &["bare"])
+    }
+
+    fn up_with(what: &str, arguments: &[&str]) -> Self {
         need("ovs-vsctl", "openvswitch-switch");
         let lab = Self {
             tag: format!("ft{what}{}", std::process::id()),
         };
-        lab.script("up.sh", &[]);
+        lab.script("up.sh", arguments);
         lab
     }
 
@@ -32,6 +44,22 @@ impl Lab {
         run(&mut command)
     }
 
+    /// The same; `None`, with the reason printed, where this computer cannot do it.
+    pub(crate) fn script_or_skip(&self, name: &str, arguments: &[&str]) -> Option<String> {
+        let mut command = Command::new(Self::path(name));
+        let output = command.arg(&self.tag).args(arguments).output().expect("it runs");
+        if output.status.code() == Some(CANNOT) {
+            eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+            return None;
+        }
+        Some(printed(&command, output))
+    }
+
+    /// A file of the lab, if it is there.
+    pub(crate) fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(format!("/run/flowtap-lab/{}/{name}", self.tag)).ok()
+    }
+
     /// A flowtap where the switch's host would be, that watches the switch.
     pub(crate) fn server(&self, data: &Path) -> Server {
         self.server_with(data, &[])
@@ -40,8 +68,14 @@ impl Lab {
     /// The same, which sees its own namespace alone. Those of other tests come and go meanwhile: for a test
     /// that counts what flowtap holds, they would be threads, sockets and new interfaces.
     pub(crate) fn server_alone(&self, data: &Path) -> Server {
+        self.server_that_sees(&[], data)
+    }
+
+    /// The same, which sees the namespaces in these directories, too.
+    pub(crate) fn server_that_sees(&self, namespaces: &[String], data: &Path) -> Server {
         let config = data.join("alone.toml");
-        std::fs::write(&config, "[topology]\nnamespaces = []\ncontainers = false\n").expect("it is written");
+        let topology = format!("[topology]\nnamespaces = {namespaces:?}\ncontainers = false\n");
+        std::fs::write(&config, topology).expect("it is written");
         self.server_with(&data.join("store"), &[&format!("--config={}", config.display())])
     }
 
@@ -117,6 +151,11 @@ impl Lab {
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("it runs");
+    printed(command, output)
+}
+
+/// What a command printed that has worked.
+fn printed(command: &Command, output: Output) -> String {
     assert!(
         output.status.success(),
         "{command:?}: {}",

@@ -4,6 +4,7 @@ mod support;
 
 mod capture;
 mod capture_churn;
+mod capture_machine;
 mod command_line;
 mod functional;
 mod lab;

@@ -17,31 +17,22 @@ name=${2:-} address=${3:-} order=${4:-link}
 [[ $address != dhcp ]] || need busybox busybox
 
 vm=$TAG-$name tap=tap$name
-hash=$(printf %s "$name" | md5sum)
-mac=fa:16:3e:${hash:0:2}:${hash:2:2}:${hash:4:2}
-uuid=$(vm_id "$name")
 
 add_interface() {
-    ip -n "$SWITCH" link add "$tap" type veth peer name eth0 address "$mac" netns "$vm"
-    # The switch's end is a port, not a host: no neighbour discovery of its own.
-    ip netns exec "$SWITCH" sh -c "echo 1 >/proc/sys/net/ipv6/conf/$tap/disable_ipv6"
+    ip -n "$SWITCH" link add "$tap" type veth peer name eth0 address "$(vm_mac "$name")" netns "$vm"
+    no_hosts_manners "$tap"
     # The userspace datapath never fills in checksums that an interface leaves to the hardware: with
     # offload on, ping works and every TCP segment is dropped by its receiver.
     ip netns exec "$vm" ethtool -K eth0 tx off tso off gso off >/dev/null
 }
 
-plug() {
-    vsctl add-port br-int "$tap" -- set interface "$tap" external_ids:vm-id="$uuid" \
-        external_ids:iface-id="$uuid" external_ids:attached-mac="\"$mac\"" external_ids:iface-status=active
-}
-
 ip netns add "$vm"
 if [[ $order = link ]]; then
     add_interface
-    plug
+    plug "$name"
 else
     # It says that there is no such device yet, and heals when there is one.
-    plug 2>/dev/null || true
+    plug "$name" 2>/dev/null || true
     add_interface
 fi
 ip -n "$SWITCH" link set "$tap" up
@@ -54,4 +45,4 @@ else
     ip -n "$vm" addr add "$address/16" dev eth0
     ip -n "$vm" link set eth0 up
 fi
-echo "$uuid"
+vm_id "$name"

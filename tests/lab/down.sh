@@ -16,5 +16,9 @@ for path in /run/netns/"$TAG"-*; do
     for pid in $(ip netns pids "$namespace"); do stop "$pid"; done
     ip netns del "$namespace"
 done
+# Namespaces of netns.sh, and their directory.
+if [[ -d $LAB_DIR/netns ]]; then
+    umount --recursive --lazy "$LAB_DIR/netns" 2>/dev/null || true
+fi
 rm -rf "$LAB_DIR"
 rmdir "$LAB_ROOT" 2>/dev/null || true

@@ -71,3 +71,23 @@ vm_id() {
 vm_address() {
     ip -n "$TAG-$1" -o -4 addr show dev eth0 2>/dev/null | sed -n 's|.* inet \([0-9.]*\)/.*|\1|p'
 }
+
+# vm_mac NAME: a VM's MAC address, the same each time.
+vm_mac() {
+    local hash
+    hash=$(printf %s "$1" | md5sum)
+    echo "fa:16:3e:${hash:0:2}:${hash:2:2}:${hash:4:2}"
+}
+
+# plug NAME: make the VM's interface a port of br-int, labelled as OpenStack labels it: the port of a DHCP
+# server is nobody's machine.
+plug() {
+    local machine=("external_ids:vm-id=$(vm_id "$1")")
+    [[ $1 != dhcp ]] || machine=()
+    vsctl add-port br-int "tap$1" -- set interface "tap$1" "${machine[@]}" \
+        external_ids:iface-id="$(vm_id "$1")" external_ids:attached-mac="\"$(vm_mac "$1")\"" \
+        external_ids:iface-status=active
+}
+
+# no_hosts_manners INTERFACE: the switch's end is a port, not a host: no neighbour discovery of its own.
+no_hosts_manners() { ip netns exec "$SWITCH" sh -c "echo 1 >/proc/sys/net/ipv6/conf/$1/disable_ipv6"; }

@@ -1,12 +1,16 @@
 #!/bin/bash
 # Bring up a lab with two VMs: vm1 10.77.1.11 and vm2 10.77.1.12.
 #
-#   up.sh TAG      TAG: a-z 0-9, at most 12 characters
+#   up.sh TAG [bare]
+#
+#   TAG    a-z 0-9, at most 12 characters
+#   bare   without the VMs
 #
 # Run a collector where the switch's host would: ip netns exec TAG-sw COMMAND.
 # The lab belongs to the process that called: what a killed one left behind goes first.
 source "$(dirname "$0")/lib.sh"
 enter "$@"
+[[ ${2:-} =~ ^(bare)?$ ]] || usage
 
 for left in "$LAB_ROOT"/*/owner; do
     [[ -f $left ]] || continue
@@ -33,6 +37,8 @@ daemon ovs-vswitchd "unix:$LAB_DIR/db.sock"
 vsctl add-br br-int -- set bridge br-int datapath_type=netdev
 ip -n "$SWITCH" link set br-int up
 
-"$LAB_HERE/boot-vm.sh" "$TAG" vm1 10.77.1.11 >/dev/null
-"$LAB_HERE/boot-vm.sh" "$TAG" vm2 10.77.1.12 >/dev/null
+if [[ ${2:-} != bare ]]; then
+    "$LAB_HERE/boot-vm.sh" "$TAG" vm1 10.77.1.11 >/dev/null
+    "$LAB_HERE/boot-vm.sh" "$TAG" vm2 10.77.1.12 >/dev/null
+fi
 trap - EXIT
