@@ -66,8 +66,9 @@ pub struct CaptureLimits {
     pub readers: usize,
     /// Pairs of a capture and a node that it names, 1 KiB each. Further ones are left out.
     pub pairs: usize,
-    /// New interfaces whose packets are held at once. Each costs a socket and up to 8 MiB of what it
-    /// queues. For one more the oldest is given up.
+    /// New interfaces whose packets are held at once. Each costs a socket, some KiB of the kernel's, and what
+    /// it queues: up to 8 MiB at the first 64 and 512 KiB at further ones, 1 GiB in all if each of a thousand
+    /// new interfaces were flooded within [`CaptureLimits::early_hold`]. For one more the oldest is given up.
     pub early_sockets: usize,
     /// Network namespaces that are watched for interfaces that do not exist yet, while a capture could take
     /// them. Each costs a socket and up to 16 MiB of what it queues. In further ones new interfaces have a
@@ -83,7 +84,7 @@ impl Default for CaptureLimits {
             captures: 1_000,
             readers: 256,
             pairs: 50_000,
-            early_sockets: 64,
+            early_sockets: 1_024,
             early_namespaces: 256,
             early_hold: Duration::from_secs(10),
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::node_types::NodeTypes;
 use crate::{Interface, NotYet};
 
 /// A capture type, under the name that users write.
@@ -54,24 +55,14 @@ impl CaptureType {
     /// first. Empty for nodes that nothing can be captured at: hosts, namespaces, containers.
     #[must_use]
     pub fn of_node(node_type: &str) -> &'static [Self] {
-        const INTERFACE: &[CaptureType] = &[
-            CaptureType::AfPacket,
-            CaptureType::Pcap,
-            CaptureType::PcapSocket,
-            CaptureType::Sflow,
-            CaptureType::Ebpf,
-        ];
-        match node_type {
-            "ovsbridge" => &[Self::OvsSflow, Self::PcapSocket],
-            "ovsport" => &[Self::OvsMirror],
-            "bond" | "bridge" | "can" | "device" | "dummy" | "geneve" | "gre" | "gretap" | "hsr" | "ifb"
-            | "internal" | "ip6gre" | "ip6gretap" | "ip6tnl" | "ipip" | "ipoib" | "ipvlan" | "ipvtap"
-            | "lowpan" | "macvlan" | "macvtap" | "netkit" | "openvswitch" | "ppp" | "sit" | "tap"
-            | "team" | "tun" | "vcan" | "veth" | "vlan" | "vrf" | "vti" | "vxlan" | "wireguard" | "xfrm" => {
-                INTERFACE
-            }
-            _ => &[],
-        }
+        NodeTypes::of(node_type).map_or(&[], |row| row.captures)
+    }
+
+    /// Why the first type of [`CaptureType::of_node`] is the first, in words for the user; empty where there
+    /// is none.
+    #[must_use]
+    pub fn why_automatic(node_type: &str) -> &'static str {
+        NodeTypes::of(node_type).map_or("", |row| row.reason)
     }
 
     /// Says whether a node like this can have the type at all.

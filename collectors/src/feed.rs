@@ -49,6 +49,13 @@ impl Feed {
         }
     }
 
+    /// Counts packets that the interface itself lost.
+    pub(crate) fn if_dropped(&self, packets: u64) {
+        if packets > 0 {
+            self.ledger.if_drop(packets);
+        }
+    }
+
     /// The source pauses.
     pub(crate) fn flush(&mut self) {
         self.sink.flush();

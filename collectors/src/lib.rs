@@ -14,6 +14,7 @@ mod feed;
 mod listen;
 mod namespace;
 mod narrow;
+mod node_types;
 mod packet_socket;
 pub mod pcap;
 pub mod pcapsocket;

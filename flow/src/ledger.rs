@@ -56,6 +56,7 @@ pub struct Ledger {
     dropped: [AtomicU64; DropReason::ALL.len()],
     raw_kept: AtomicU64,
     raw_over_budget: AtomicU64,
+    if_dropped: AtomicU64,
 }
 
 impl Ledger {
@@ -86,6 +87,12 @@ impl Ledger {
         self.raw_over_budget.fetch_add(over_budget, Ordering::Relaxed);
     }
 
+    /// Counts packets that an interface itself had no room for. They reached nobody, so they are not among
+    /// the received ones.
+    pub fn if_drop(&self, packets: u64) {
+        self.if_dropped.fetch_add(packets, Ordering::Relaxed);
+    }
+
     /// The counters now.
     #[must_use]
     pub fn snapshot(&self) -> LedgerSnapshot {
@@ -98,6 +105,7 @@ impl Ledger {
             dropped: std::array::from_fn(|i| load(&self.dropped[i])),
             raw_kept: load(&self.raw_kept),
             raw_over_budget: load(&self.raw_over_budget),
+            if_dropped: load(&self.if_dropped),
         }
     }
 }
@@ -119,6 +127,9 @@ pub struct LedgerSnapshot {
     pub raw_kept: u64,
     /// Raw packets that the byte budget had no room for; they count in their flow all the same.
     pub raw_over_budget: u64,
+    /// Packets that an interface itself had no room for, where it says so (`ps_ifdrop` of libpcap); not among
+    /// the received ones.
+    pub if_dropped: u64,
 }
 
 impl LedgerSnapshot {
@@ -156,6 +167,7 @@ impl Serialize for LedgerSnapshot {
         map.serialize_entry("Dropped", &dropped)?;
         map.serialize_entry("RawPacketsKept", &self.raw_kept)?;
         map.serialize_entry("RawPacketsOverBudget", &self.raw_over_budget)?;
+        map.serialize_entry("IfDropped", &self.if_dropped)?;
         map.end()
     }
 }

@@ -15,6 +15,7 @@ use flowtap_flow::point::PointOptions;
 use flowtap_flow::table::FlowTable;
 use flowtap_storage::SqliteStore;
 use flowtap_topology::Graph;
+use rustix::process::{Resource, getrlimit};
 use tokio::task::spawn_blocking;
 
 /// Every capture type, in the order in which they are listed.
@@ -55,8 +56,20 @@ pub(super) fn start(
             .into_iter()
             .collect(),
         defaults,
-        limits: CaptureLimits::default(),
+        limits: limits(),
     })?)
+}
+
+/// How much captures may take. New interfaces never have more than an eighth of the files that the process
+/// may open: a host that starts makes many at once, and everything else needs some too.
+fn limits() -> CaptureLimits {
+    let limits = CaptureLimits::default();
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let eighth = usize::try_from(files / 8).unwrap_or(usize::MAX);
+    CaptureLimits {
+        early_sockets: limits.early_sockets.min(eighth),
+        ..limits
+    }
 }
 
 /// Takes nothing in any more, and lets every source hand on what it had.

@@ -25,6 +25,9 @@ pub struct CaptureLedger {
     pub raw_packets_kept: u64,
     /// Raw packets that the byte budget had no room for; they count in their flow all the same.
     pub raw_packets_over_budget: u64,
+    /// Packets that an interface itself had no room for, where libpcap knows (type `pcap`, flowtap's own
+    /// network namespace); they are not among the received ones.
+    pub if_dropped: u64,
 }
 
 impl CaptureLedger {
@@ -48,6 +51,7 @@ impl From<LedgerSnapshot> for CaptureLedger {
             dropped: dropped.collect(),
             raw_packets_kept: snapshot.raw_kept,
             raw_packets_over_budget: snapshot.raw_over_budget,
+            if_dropped: snapshot.if_dropped,
         }
     }
 }
@@ -63,6 +67,7 @@ pub(crate) fn add(sum: &mut LedgerSnapshot, more: &LedgerSnapshot) {
     }
     sum.raw_kept += more.raw_kept;
     sum.raw_over_budget += more.raw_over_budget;
+    sum.if_dropped += more.if_dropped;
 }
 
 #[cfg(test)]
@@ -79,6 +84,7 @@ mod tests {
         ledger.filter(1);
         ledger.drop_packets(DropReason::LinkType, 2);
         ledger.raw(5, 1);
+        ledger.if_drop(3);
         let snapshot = ledger.snapshot();
         let document = CaptureLedger::from(snapshot);
         let domain = serde_json::to_value(snapshot).unwrap();
@@ -97,6 +103,7 @@ mod tests {
             ledger.drop_packets(reason, number as u64);
         }
         ledger.raw(5, 1);
+        ledger.if_drop(3);
         let one = ledger.snapshot();
         let mut sum = one;
         add(&mut sum, &one);
@@ -109,7 +116,8 @@ mod tests {
                 sum.kept,
                 sum.filtered,
                 sum.raw_kept,
-                sum.raw_over_budget
+                sum.raw_over_budget,
+                sum.if_dropped
             ],
             [
                 one.received,
@@ -117,7 +125,8 @@ mod tests {
                 one.kept,
                 one.filtered,
                 one.raw_kept,
-                one.raw_over_budget
+                one.raw_over_budget,
+                one.if_dropped
             ]
             .map(twice)
         );

@@ -52,7 +52,13 @@ pub(crate) fn judge(
     let (interface, namespace) = interface(node, graph);
     let (capture_type, why) = match declared {
         Some(declared) => (declared, String::new()),
-        None => (automatic, format!("automatic for a node of type {node_type}")),
+        None => {
+            let reason = CaptureType::why_automatic(node_type);
+            (
+                automatic,
+                format!("automatic for a node of type {node_type}: {reason}"),
+            )
+        }
     };
     let is_allowed = allowed.contains(&capture_type);
     let verdict = if !is_allowed {

@@ -12,7 +12,7 @@ use crate::document::NodeState;
 use crate::entry::{Entry, Seen};
 
 /// Names of counters in an entry: they change without a revision.
-const COUNTERS: [&str; 2] = ["PacketsReceived", "PacketsDropped"];
+const COUNTERS: [&str; 3] = ["PacketsReceived", "PacketsDropped", "PacketsIfDropped"];
 
 /// What was written at each node, and what is counted there.
 #[derive(Default)]
@@ -69,7 +69,11 @@ pub(super) fn line(entry: &Entry, seen: &Seen) -> Option<Line> {
 impl Line {
     fn count(&self) -> [u64; COUNTERS.len()] {
         let ledger = self.ledger.snapshot();
-        [ledger.received, ledger.dropped_for(DropReason::Kernel)]
+        [
+            ledger.received,
+            ledger.dropped_for(DropReason::Kernel),
+            ledger.if_dropped,
+        ]
     }
 
     fn value(&mut self) -> Value {

@@ -43,7 +43,10 @@ fn a_capture_waits_for_its_node_and_says_what_it_does_there() {
     );
     assert_eq!(
         (node.r#type.as_str(), node.type_reason.as_str()),
-        ("afpacket", "automatic for a node of type veth")
+        (
+            "afpacket",
+            "automatic for a node of type veth: it sees each packet from the first, and waits for no interface to be up"
+        )
     );
     assert_eq!((node.state, node.reason.as_str()), (NodeState::Active, ""));
     assert!(node.start_delay_ms.is_some());

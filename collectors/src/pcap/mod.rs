@@ -105,6 +105,7 @@ impl Collector for Pcap {
             capture,
             anchor,
             tally,
+            knows_if_dropped: interface.netns.is_none(),
         }))
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct PcapReader {
     pub(super) capture: Capture<Active>,
     pub(super) anchor: PacketSocket,
     pub(super) tally: Tally,
+    /// Whether libpcap knows what the interface itself dropped: it asks `/sys`, which shows the interfaces of
+    /// flowtap's own namespace, and where there is one of the same name would take that for it.
+    pub(super) knows_if_dropped: bool,
 }
 
 impl Reader for PcapReader {
@@ -101,9 +104,13 @@ impl PcapReader {
     /// Puts down what the kernel counted since the last call.
     fn count(&mut self, intake: &mut Intake) -> io::Result<()> {
         let (capture, received, dropped) = (&mut self.capture, &mut intake.received, &mut intake.dropped);
+        let (knows_if_dropped, if_dropped) = (self.knows_if_dropped, &mut intake.if_dropped);
         self.tally.read(&intake.feed, || {
             let stats = capture.stats();
             let stats = stats.map_err(|error| io::Error::other(message(error)))?;
+            if knows_if_dropped {
+                intake.feed.if_dropped(if_dropped.advance(stats.if_dropped));
+            }
             Ok((received.advance(stats.received), dropped.advance(stats.dropped)))
         })
     }
@@ -132,6 +139,7 @@ struct Intake {
     taken: u64,
     received: Counter,
     dropped: Counter,
+    if_dropped: Counter,
 }
 
 impl Intake {
@@ -144,6 +152,7 @@ impl Intake {
             taken: 0,
             received: Counter::default(),
             dropped: Counter::default(),
+            if_dropped: Counter::default(),
         }
     }
 

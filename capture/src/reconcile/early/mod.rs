@@ -24,14 +24,18 @@ use crate::services::CaptureLimits;
 pub use held::EarlyStats;
 pub(crate) use held::Held;
 use held::Table;
-use source::Watches;
 pub(crate) use source::{Kernel, Source};
+use source::{Queue, Watches};
 
 /// How long a capture that begins waits for the thread that opens sockets: it is some events behind at most.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long the first capture that is declared waits until all namespaces are watched: half a millisecond
 /// each.
 const SETTLING: Duration = Duration::from_secs(1);
+
+/// So many sockets have a whole queue. Further ones have a small one: when many interfaces appear at once, as
+/// when a host starts, each matters less, and all together must not take what the host needs.
+const WHOLE_QUEUES: usize = 64;
 
 /// Holds sockets of new interfaces.
 pub(crate) struct Keeper<S: Source> {
@@ -252,7 +256,12 @@ impl<S: Source> Shared<S> {
             return None;
         }
         let watch = watches.at(interface.netns.as_ref());
-        match self.source.socket(watch, &interface) {
+        let queue = if self.table().stats().held < WHOLE_QUEUES {
+            Queue::Whole
+        } else {
+            Queue::Small
+        };
+        match self.source.socket(watch, &interface, queue) {
             Ok((socket, is_complete)) => {
                 // Looked at again, for this thread may be some events behind.
                 let now = self.graph.snapshot();

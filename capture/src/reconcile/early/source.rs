@@ -23,8 +23,21 @@ pub(crate) trait Source: Send + Sync + 'static {
         &self,
         watch: Option<&Self::Watch>,
         interface: &Interface,
+        queue: Queue,
     ) -> Result<(Self::Socket, bool), String>;
 }
+
+/// How much a socket may queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// 8 MiB as the kernel counts: some 10,000 small packets.
+    Whole,
+    /// A sixteenth of that.
+    Small,
+}
+
+/// What the kernel may hold at a socket with a [`Queue::Small`].
+const SMALL_QUEUE: usize = 512 << 10;
 
 /// The kernel's own sockets.
 #[derive(Debug)]
@@ -42,6 +55,7 @@ impl Source for Kernel {
         &self,
         watch: Option<&EarlyWatch>,
         interface: &Interface,
+        queue: Queue,
     ) -> Result<(EarlyPackets, bool), String> {
         let text = |error: CollectError| error.to_string();
         let socket = match watch {
@@ -49,6 +63,10 @@ impl Source for Kernel {
             None => EarlySocket::open(interface),
         };
         let socket = socket.map_err(text)?;
+        if queue == Queue::Small {
+            let limited = socket.limit_queue(SMALL_QUEUE);
+            limited.map_err(|error| error.to_string())?;
+        }
         Ok((socket.packets(), socket.is_complete()))
     }
 }

@@ -12,6 +12,7 @@ use super::*;
 struct Gated {
     gate: Mutex<Receiver<()>>,
     watched: Arc<Mutex<Vec<Option<PathBuf>>>>,
+    queues: Arc<Mutex<Vec<Queue>>>,
 }
 
 /// Notes when it ends.
@@ -41,7 +42,13 @@ impl Source for Gated {
         })
     }
 
-    fn socket(&self, watch: Option<&Watch>, interface: &Interface) -> Result<(u32, bool), String> {
+    fn socket(
+        &self,
+        watch: Option<&Watch>,
+        interface: &Interface,
+        queue: Queue,
+    ) -> Result<(u32, bool), String> {
+        self.queues.lock().unwrap().push(queue);
         self.gate.lock().unwrap().recv().unwrap();
         let watch = watch.filter(|watch| watch.path == interface.netns);
         Ok((interface.index, watch.is_some()))
@@ -53,6 +60,7 @@ struct Lab {
     keeper: Keeper<Gated>,
     release: Sender<()>,
     watched: Arc<Mutex<Vec<Option<PathBuf>>>>,
+    queues: Arc<Mutex<Vec<Queue>>>,
 }
 
 impl Lab {
@@ -60,15 +68,18 @@ impl Lab {
         let graph = Arc::new(Graph::new("here"));
         let (release, gate) = channel();
         let watched = Arc::<Mutex<Vec<_>>>::default();
+        let queues = Arc::<Mutex<Vec<_>>>::default();
         let source = Gated {
             gate: Mutex::new(gate),
             watched: Arc::clone(&watched),
+            queues: Arc::clone(&queues),
         };
         Self {
             keeper: Keeper::start(Arc::clone(&graph), limits, source).unwrap(),
             graph,
             release,
             watched,
+            queues,
         }
     }
 
@@ -209,6 +220,25 @@ fn nothing_is_missing_of_what_was_awaited_or_was_down() {
     late.graph.set_metadata(&node, "State", "UP").unwrap();
     late.release.send(()).unwrap();
     assert!(!late.take(&node).unwrap().is_complete);
+}
+
+#[test]
+fn a_thousand_at_once_are_all_held_the_later_ones_with_small_queues() {
+    let lab = Lab::new(CaptureLimits::default());
+    lab.want(true);
+    let nodes: Vec<NodeId> = (1..=1_000)
+        .map(|index| {
+            lab.release.send(()).unwrap();
+            lab.add_here(&format!("tap{index}"), index)
+        })
+        .collect();
+    assert_eq!(lab.take(&nodes[999]).unwrap().socket, 1_000);
+    assert_eq!(lab.take(&nodes[0]).unwrap().socket, 1);
+    let stats = lab.keeper.stats();
+    assert_eq!((stats.held, stats.given_up), (1_000, 0));
+    let queues = lab.queues.lock().unwrap();
+    assert!(queues[..64].iter().all(|queue| *queue == Queue::Whole));
+    assert!(queues[64..].iter().all(|queue| *queue == Queue::Small));
 }
 
 #[test]
