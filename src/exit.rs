@@ -11,7 +11,8 @@ use flowtap_api::client::ClientError;
 pub(crate) enum Status {
     /// Anything without a number of its own.
     Failure = 1,
-    /// The command line makes no sense; clap's own status.
+    /// The command line makes no sense, to clap (whose own status it is) or to the server that was asked;
+    /// or the configuration makes none.
     Usage = 2,
     /// What was asked for is not there, or the answer is empty and `--fail-empty` was given.
     NotFound = 3,
@@ -34,6 +35,14 @@ pub(crate) struct Failure {
 pub(crate) type CommandResult = Result<(), Failure>;
 
 impl Failure {
+    /// `error`, with a status that it does not carry itself.
+    pub(crate) fn new(status: Status, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+        }
+    }
+
     /// A failure told by `message` alone.
     pub(crate) fn message(status: Status, message: impl Into<String>) -> Self {
         Self {
@@ -51,7 +60,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .chain()
             .find_map(|cause| cause.downcast_ref::<ClientError>())
         {
-            Some(ClientError::Endpoint { .. }) => Status::Usage,
+            Some(ClientError::Endpoint { .. } | ClientError::BadRequest { .. }) => Status::Usage,
             Some(ClientError::NotFound { .. }) => Status::NotFound,
             Some(ClientError::Denied { .. }) => Status::Denied,
             Some(ClientError::Unreachable { .. }) => Status::Unreachable,

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use flowtap_collectors::pcapsocket::PcapSocketCollector;
-use flowtap_collectors::sflow::SflowCollector;
+use flowtap_collectors::sflow::{SflowCollector, SflowOptions};
 use flowtap_collectors::{
     CaptureRequest, CaptureType, CollectError, Collector, Interface, NotYet, ReaderContext, Unavailable,
 };
@@ -204,7 +204,7 @@ fn each_capture_has_a_port_of_its_own_until_there_is_none() {
     };
     let sflow = SflowCollector {
         bind: own_address(3),
-        ..SflowCollector::new(graph)
+        ..SflowCollector::new(SflowOptions::new(graph))
     };
     let cases: [(&dyn Collector, u16, u16, &str); 2] = [
         (&pcap, 8_100, 8_132, "no TCP port from 8100 to 8132 is free on "),
@@ -237,7 +237,7 @@ fn each_capture_has_a_port_of_its_own_until_there_is_none() {
 fn samples_are_shown_at_the_node() {
     let collector = SflowCollector {
         bind: own_address(4),
-        ..SflowCollector::new(Arc::new(Graph::new("test")))
+        ..SflowCollector::new(SflowOptions::new(Arc::new(Graph::new("test"))))
     };
     for filter in ["", "arp"] {
         let running = Running::start(&collector, request(filter, 0, None)).expect("opened");

@@ -18,16 +18,19 @@ pub enum DropReason {
     Malformed,
     /// A limit was reached: agents, data sources, clients.
     Limit,
+    /// Its sender may not send.
+    Denied,
 }
 
 impl DropReason {
     /// All reasons, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Kernel,
         Self::LinkType,
         Self::Undecodable,
         Self::Malformed,
         Self::Limit,
+        Self::Denied,
     ];
 
     /// The word used in metrics and JSON.
@@ -39,6 +42,7 @@ impl DropReason {
             Self::Undecodable => "undecodable",
             Self::Malformed => "malformed",
             Self::Limit => "limit",
+            Self::Denied => "denied",
         }
     }
 }

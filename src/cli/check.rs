@@ -14,7 +14,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self) -> CommandResult {
-        let loaded = self.settings.load()?;
+        let loaded = self.settings.load_or_usage()?;
         match loaded.file {
             Some(file) => output::line(format_args!("{}: ok", file.display()))?,
             None => output::line(format_args!("no configuration file: the defaults are ok"))?,

@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done, 1 failure, 2 usage, 3 not found or empty with --fail-empty, 4 denied,
+Exit status: 0 done, 1 failure, 2 usage or configuration, 3 not found or empty with --fail-empty, 4 denied,
 5 unreachable, 124 --timeout ran out";
 
 #[derive(Debug, Subcommand)]

@@ -26,9 +26,18 @@ pub(crate) struct Replay {
     #[arg(long)]
     pace: bool,
     /// The pcap socket
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8100")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8100", value_parser = host_and_port)]
     #[arg(env = "FLOWTAP_PCAP_SOCKET", hide_env_values = true)]
     to: String,
+}
+
+/// `HOST:PORT`. Whether there is such a host shows when it is asked.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is no HOST:PORT")),
+    }
 }
 
 impl Replay {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{self, Listen, Loaded};
-use crate::exit::CommandResult;
+use crate::exit::{CommandResult, Failure, Status};
 
 // What the command line and the environment may say about the configuration; both win over its file.
 // No doc comment: clap would take that of a flattened struct for the help text of the command.
@@ -28,6 +28,15 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     sflow: Option<Listen>,
+    /// Take sFlow from these networks alone: 10.0.0.0/8,2001:db8::/32 [default: from everywhere]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        env = "FLOWTAP_SFLOW_AGENTS",
+        hide_env_values = true
+    )]
+    sflow_agents: Option<Vec<String>>,
     /// pcap and pcapng streams over TCP, or `off` [default: 127.0.0.1:8100]
     #[arg(
         long,
@@ -57,7 +66,7 @@ pub(crate) struct Settings {
     /// [default: info]
     #[arg(long, value_name = "FILTER", env = "FLOWTAP_LOG", hide_env_values = true)]
     log: Option<String>,
-    /// Serve HTTP beyond loopback, to anyone who can reach it: there is no authentication yet
+    /// Listen beyond loopback, for anyone who can reach it: there is no authentication yet
     #[arg(long)]
     insecure: bool,
 }
@@ -76,9 +85,24 @@ impl Settings {
         set(&mut config.topology.ovsdb, self.ovsdb);
         set(&mut config.storage.data_dir, self.data_dir);
         set(&mut config.log.filter, self.log);
-        config.http.insecure |= self.insecure;
+        set(&mut config.sflow.agents, self.sflow_agents);
+        for insecure in [
+            &mut config.http.insecure,
+            &mut config.sflow.insecure,
+            &mut config.pcap_socket.insecure,
+        ] {
+            *insecure |= self.insecure;
+        }
         config.validate()?;
         Ok(loaded)
+    }
+
+    /// [`Settings::load`], whose errors are those of whoever started the command.
+    ///
+    /// # Errors
+    /// As there, with [`Status::Usage`].
+    pub(crate) fn load_or_usage(self) -> Result<Loaded, Failure> {
+        self.load().map_err(|error| Failure::new(Status::Usage, error))
     }
 }
 
@@ -96,6 +120,6 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn run(self) -> CommandResult {
-        Ok(crate::up::run(self.settings.load()?.config)?)
+        Ok(crate::up::run(self.settings.load_or_usage()?.config)?)
     }
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flowtap_api::client::ClientError;
 
 use super::connect::{Remote, Session};
-use crate::exit::CommandResult;
+use crate::exit::{CommandResult, Failure, Status};
 use crate::output;
 
 #[derive(Debug, Args)]
@@ -17,7 +18,12 @@ pub(crate) struct Upload {
 
 impl Remote for Upload {
     async fn run(self, session: Session) -> CommandResult {
-        let report = session.client.upload_file(&self.trace).await?;
+        let uploaded = session.client.upload_file(&self.trace).await;
+        // What is wrong then is the file, not what was asked.
+        let report = uploaded.map_err(|error| match error {
+            ClientError::BadRequest { .. } => Failure::new(Status::Failure, error),
+            other => other.into(),
+        })?;
         let name = self.trace.display();
         Ok(output::line(format_args!(
             "{name} was successfully imported: {} packets",

@@ -6,6 +6,7 @@
 mod load;
 mod validate;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -56,6 +57,12 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sflow {
     pub(crate) listen: Listen,
+    /// Listen beyond loopback although anybody can send there.
+    pub(crate) insecure: bool,
+    /// Networks of those that may send; empty for everybody.
+    pub(crate) agents: Vec<String>,
+    /// Without a datagram for so long, an agent is forgotten; 0 for never.
+    pub(crate) agent_idle_seconds: u64,
     /// What the kernel is asked to hold while the reader is busy.
     pub(crate) receive_buffer_bytes: usize,
 }
@@ -64,6 +71,9 @@ impl Default for Sflow {
     fn default() -> Self {
         Self {
             listen: Listen::At(loopback(6343)),
+            insecure: false,
+            agents: Vec::new(),
+            agent_idle_seconds: SflowOptions::DEFAULT_AGENT_IDLE.as_secs(),
             receive_buffer_bytes: SflowOptions::DEFAULT_RECEIVE_BUFFER,
         }
     }
@@ -74,6 +84,8 @@ impl Default for Sflow {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PcapSocket {
     pub(crate) listen: Listen,
+    /// Listen beyond loopback although anybody can connect there.
+    pub(crate) insecure: bool,
     /// Connections at once; more are closed.
     pub(crate) max_clients: usize,
 }
@@ -82,6 +94,7 @@ impl Default for PcapSocket {
     fn default() -> Self {
         Self {
             listen: Listen::At(loopback(8100)),
+            insecure: false,
             max_clients: PcapSocketOptions::DEFAULT_MAX_CLIENTS,
         }
     }
@@ -275,6 +288,11 @@ impl Listen {
             Self::At(address) => Some(address),
         }
     }
+
+    /// Whether others than this host can reach it.
+    pub(crate) fn is_beyond_loopback(self) -> bool {
+        self.address().is_some_and(|address| !address.ip().is_loopback())
+    }
 }
 
 impl std::str::FromStr for Listen {
@@ -291,12 +309,18 @@ impl std::str::FromStr for Listen {
     }
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
 impl Serialize for Listen {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_str("off"),
-            Self::At(address) => serializer.collect_str(address),
-        }
+        serializer.collect_str(self)
     }
 }
 

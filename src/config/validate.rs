@@ -2,15 +2,17 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use flowtap_collectors::sflow::AllowList;
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::table::TableOptions;
 use flowtap_topology::fabric::FabricLink;
 use flowtap_topology::ovsdb::Address;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Packets, Storage, Topology};
+use super::{Config, Packets, Sflow, Storage, Topology};
 
 impl Config {
     /// Refuses what can't work, in one line that says what to do.
@@ -18,11 +20,7 @@ impl Config {
     /// # Errors
     /// The first problem found.
     pub(crate) fn validate(&self) -> Result<()> {
-        ensure!(
-            self.http.insecure || self.http.listen.ip().is_loopback(),
-            "http.listen {}: listening beyond loopback needs --insecure: there is no authentication yet",
-            self.http.listen
-        );
+        self.exposure()?;
         for (name, value) in [
             ("topology.metrics_seconds", self.topology.metrics_seconds),
             ("topology.max_nodes", self.topology.max_nodes as u64),
@@ -48,11 +46,36 @@ impl Config {
             "flows.expire_seconds is {}; give at most {longest}",
             self.flows.expire_seconds
         );
+        self.sflow.agents()?;
         self.topology.ovsdb()?;
         self.topology.fabric()?;
         self.packets.limit()?;
         self.log_filter()?;
         self.storage.directory()?;
+        Ok(())
+    }
+
+    /// Refuses to listen beyond loopback unless that was asked for in so many words: whoever reaches an input
+    /// is believed, and whoever reaches HTTP may do everything.
+    fn exposure(&self) -> Result<()> {
+        ensure!(
+            self.http.insecure || self.http.listen.ip().is_loopback(),
+            "http.listen {}: listening beyond loopback needs --insecure: there is no authentication yet",
+            self.http.listen
+        );
+        let pcap_socket = &self.pcap_socket;
+        ensure!(
+            pcap_socket.insecure || !pcap_socket.listen.is_beyond_loopback(),
+            "pcap_socket.listen {}: listening beyond loopback needs --insecure: anybody can send packets there",
+            pcap_socket.listen
+        );
+        let sflow = &self.sflow;
+        ensure!(
+            sflow.insecure || !sflow.agents.is_empty() || !sflow.listen.is_beyond_loopback(),
+            "sflow.listen {}: listening beyond loopback needs --sflow-agents, with the networks that may send, or \
+             --insecure: UDP cannot tell who sends",
+            sflow.listen
+        );
         Ok(())
     }
 
@@ -67,6 +90,22 @@ impl Config {
                 self.log.filter
             )
         })
+    }
+}
+
+impl Sflow {
+    /// Who may send.
+    ///
+    /// # Errors
+    /// What is no network.
+    pub(crate) fn agents(&self) -> Result<AllowList> {
+        let agents = AllowList::parse(&self.agents);
+        agents.map_err(anyhow::Error::msg).context("sflow.agents")
+    }
+
+    /// After how long an agent is forgotten, if ever.
+    pub(crate) fn agent_idle(&self) -> Option<Duration> {
+        (self.agent_idle_seconds > 0).then(|| Duration::from_secs(self.agent_idle_seconds))
     }
 }
 
@@ -137,6 +176,7 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Listen;
 
     fn problem(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -161,7 +201,40 @@ mod tests {
     }
 
     #[test]
+    fn inputs_beyond_loopback_are_asked_for_in_so_many_words() {
+        let beyond = Listen::At(([10, 0, 0, 5], 1).into());
+        let text = problem(|c| c.pcap_socket.listen = beyond);
+        assert!(
+            text.starts_with("pcap_socket.listen 10.0.0.5:1: ") && text.contains("--insecure"),
+            "{text}"
+        );
+        let text = problem(|c| c.sflow.listen = beyond);
+        assert!(
+            text.starts_with("sflow.listen 10.0.0.5:1: ") && text.contains("--sflow-agents"),
+            "{text}"
+        );
+        let fine = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            config.storage.data_dir = "/tmp/unused".into();
+            change(&mut config);
+            config.validate().expect("asked for");
+        };
+        fine(|c| {
+            c.sflow.listen = Listen::At(([0, 0, 0, 0], 6343).into());
+            c.sflow.agents = vec!["10.0.0.0/8".to_owned()];
+        });
+        fine(|c| {
+            c.sflow.listen = Listen::At(([0, 0, 0, 0], 6343).into());
+            c.sflow.insecure = true;
+            c.pcap_socket.listen = Listen::At(([0, 0, 0, 0], 8100).into());
+            c.pcap_socket.insecure = true;
+        });
+        fine(|c| c.sflow.listen = Listen::Off);
+    }
+
+    #[test]
     fn nonsense_is_named() {
+        assert!(problem(|c| c.sflow.agents = vec!["10".to_owned()]).starts_with("sflow.agents: `10` is no"));
         assert!(problem(|c| c.flows.max = 0).contains("flows.max"));
         assert!(problem(|c| c.flows.expire_seconds = 50_000).contains("give at most 43200"));
         assert!(problem(|c| c.topology.ovsdb = "ftp://x".to_owned()).starts_with("topology.ovsdb"));

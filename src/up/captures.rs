@@ -9,7 +9,7 @@ use flowtap_capture::{CaptureLimits, CaptureServices, Captures, RunningCaptures}
 use flowtap_collectors::afpacket::AfPacket;
 use flowtap_collectors::pcap::Pcap;
 use flowtap_collectors::pcapsocket::PcapSocketCollector;
-use flowtap_collectors::sflow::SflowCollector;
+use flowtap_collectors::sflow::{SflowCollector, SflowOptions};
 use flowtap_collectors::{Collector, Unavailable};
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::table::FlowTable;
@@ -19,12 +19,12 @@ use rustix::process::{Resource, getrlimit};
 use tokio::task::spawn_blocking;
 
 /// Every capture type, in the order in which they are listed.
-fn collectors(graph: &Arc<Graph>) -> Vec<Arc<dyn Collector>> {
+fn collectors(sflow: SflowOptions) -> Vec<Arc<dyn Collector>> {
     vec![
         Arc::new(AfPacket::default()),
         Arc::new(Pcap::default()),
         Arc::new(PcapSocketCollector::default()),
-        Arc::new(SflowCollector::new(Arc::clone(graph))),
+        Arc::new(SflowCollector::new(sflow)),
         Arc::new(Unavailable::ebpf()),
         Arc::new(Unavailable::ovs_mirror()),
         Arc::new(Unavailable::ovs_sflow()),
@@ -42,12 +42,13 @@ pub(super) fn start(
     table: &Arc<FlowTable>,
     store: &SqliteStore,
     defaults: PointOptions,
+    sflow: SflowOptions,
     http: SocketAddr,
 ) -> Result<RunningCaptures> {
     let table = Arc::clone(table);
     Ok(captures.start(CaptureServices {
         graph: Arc::clone(graph),
-        collectors: collectors(graph),
+        collectors: collectors(sflow),
         points: Arc::new(move |options, ledger| table.points(options, ledger)),
         store: Arc::new(store.resources()),
         // One that listens everywhere has no address of its own.

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::banner::Banner;
 use super::running::Running;
-use crate::config::{Config, Storage};
+use crate::config::{self, Config, Storage};
 
 /// A locked store and bound sockets; nothing reads them yet. Dropped, it leaves no trace but the
 /// data directory.
@@ -47,13 +47,9 @@ impl Opened {
             };
             PcapSocket::bind(address, options)
         });
-        let sflow = config.sflow.listen.address().map(|address| {
-            let options = SflowOptions {
-                graph: Arc::clone(&graph),
-                receive_buffer: config.sflow.receive_buffer_bytes,
-            };
-            Sflow::bind(address, options)
-        });
+        let options = sflow_options(&config.sflow, &graph)?;
+        let sflow = config.sflow.listen.address();
+        let sflow = sflow.map(|address| Sflow::bind(address, options));
         let (pcap_socket, sflow) = (pcap_socket.transpose()?, sflow.transpose()?);
         // Last, for it leaves files: a taken port must not.
         let store = SqliteStore::open(&data_dir, sqlite_options(&config.storage))?;
@@ -97,6 +93,19 @@ fn sqlite_options(storage: &Storage) -> SqliteOptions {
         retention_bytes: bound(storage.keep_bytes),
         ..SqliteOptions::default()
     }
+}
+
+/// How sFlow is taken in, at every port that it comes to.
+///
+/// # Errors
+/// What is wrong with the list of agents.
+pub(super) fn sflow_options(settings: &config::Sflow, graph: &Arc<Graph>) -> Result<SflowOptions> {
+    Ok(SflowOptions {
+        receive_buffer: settings.receive_buffer_bytes,
+        agents: settings.agents()?,
+        agent_idle: settings.agent_idle(),
+        ..SflowOptions::new(Arc::clone(graph))
+    })
 }
 
 /// This host's name as the kernel knows it.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::captures;
 use super::inputs::Inputs;
 use super::observe::Observer;
-use super::open::{Opened, host_name};
+use super::open::{Opened, host_name, sflow_options};
 use super::stop::Stop;
 use super::ticker::Ticker;
 use super::topology::RunningTopology;
@@ -102,6 +102,7 @@ impl Running {
             &table,
             &store,
             defaults,
+            sflow_options(&config.sflow, &graph)?,
             http.local_addr()?,
         )?;
 

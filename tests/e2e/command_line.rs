@@ -99,8 +99,49 @@ fn exit_statuses() {
         assert!(code == 2 || text.lines().count() <= 1, "one line: {text}");
     };
     check(&["query", "G.Flows().Count()"], 0, "");
-    check(&["query", "G.Flows("], 1, "column");
+    // What makes no sense, to whom ever: usage.
+    check(&["query", "G.Flows("], 2, "column");
     check(&["query", "G.Flows()", "--format", "xml"], 2, "json");
+    check(&["query", "G.V()", "--format", "pcap"], 2, "pcap");
+    check(
+        &["flows", "--since", "junk"],
+        2,
+        "`junk` cannot be used as `from`",
+    );
+    check(&["flows", "--limit", "0"], 2, "limit");
+    check(&["flows", "--filter", "Has("], 2, "column");
+    check(&["flows", "--follow", "--fail-empty"], 2, "--fail-empty");
+    check(&["topology", "--at", "junk"], 2, "junk");
+    check(&["topology", "G.V("], 2, "column");
+    check(&["capture", "explain", "G.V("], 2, "column");
+    check(&["capture", "explain", "G.V()", "--type", "dpdk"], 2, "ovssflow");
+    for wrong in [
+        ["--gremlin=G.V(", "--bpf=icmp"],
+        ["--gremlin=G.V()", "--bpf=icmpp"],
+        ["--gremlin=G.V()", "--type=dpdk"],
+        ["--gremlin=G.V()", "--header-size=1"],
+        ["--gremlin=G.V()", "--rawpacket-limit=-2"],
+        ["--gremlin=G.V()", "--ttl=junk"],
+        ["--gremlin=G.V()", "--target=a b"],
+        ["--gremlin=G.V()", "--node=x"],
+        ["--node='", "--bpf=icmp"],
+    ] {
+        check(&[&["client", "capture", "create"], &wrong[..]].concat(), 2, "");
+    }
+    check(&["client", "node", "create", "--node-type", "device"], 2, "Name");
+    check(
+        &["client", "--analyzer", "no such host", "status"],
+        2,
+        "no such host",
+    );
+    check(&["replay", "--to", "nowhere", "/dev/null"], 2, "nowhere");
+    check(&["up", "--listen", "junk"], 2, "junk");
+    check(&["up", "--ovsdb", "ftp://x"], 2, "ftp://x");
+    check(&["up", "--config", "/nonexistent"], 2, "/nonexistent");
+    check(&["check", "--listen", "0.0.0.0:1"], 2, "--insecure");
+    // What makes sense and cannot be had.
+    check(&["client", "pcap", "-t", "/dev/null"], 1, "");
+    check(&["client", "pcap", "-t", "/nonexistent"], 1, "/nonexistent");
     check(
         &["capture", "get", "00000000-0000-0000-0000-000000000000"],
         3,

@@ -61,9 +61,17 @@ pub enum ClientError {
         /// The analyzer's words.
         message: String,
     },
-    /// The request was wrong (other 4xx).
+    /// What was asked makes no sense (400), or its answer has no such form (406): the caller must ask something
+    /// else.
     #[error("{message}")]
     BadRequest {
+        /// The analyzer's words.
+        message: String,
+    },
+    /// What was asked makes sense, and cannot be had as things are (other 4xx): it is there already, or the
+    /// answer is too large.
+    #[error("{message}")]
+    Refused {
         /// The analyzer's words.
         message: String,
     },
@@ -102,7 +110,8 @@ impl ClientError {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { message },
             StatusCode::NOT_FOUND => Self::NotFound { message },
-            _ if status.is_client_error() => Self::BadRequest { message },
+            StatusCode::BAD_REQUEST | StatusCode::NOT_ACCEPTABLE => Self::BadRequest { message },
+            _ if status.is_client_error() => Self::Refused { message },
             _ => Self::Server {
                 status: status.as_u16(),
                 message,

@@ -314,6 +314,13 @@ fn add_sflow(out: &mut Exposition, sflow: &SflowStatus) {
             family.sample(&[("agent", agent), ("reason", reason)], count);
         }
     }
+    let help = "Agents that were forgotten, for nothing had come of them for long.";
+    out.single(
+        "flowtap_sflow_agents_forgotten_total",
+        Kind::Counter,
+        help,
+        sflow.agents_forgotten,
+    );
     let help = "Datagrams that the kernel dropped because its buffer was full.";
     out.single(
         "flowtap_sflow_kernel_dropped_datagrams_total",

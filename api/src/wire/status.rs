@@ -280,9 +280,11 @@ pub struct SflowStatus {
     pub bytes: u64,
     /// Datagrams that the kernel dropped because its buffer was full.
     pub kernel_drops: u64,
-    /// Datagrams refused whole, by reason.
+    /// Datagrams refused whole, by reason: `not_allowed` of senders that are not on the list.
     pub refused: BTreeMap<String, u64>,
-    /// Every agent that was heard of.
+    /// Agents that were forgotten, for nothing had come of them for long.
+    pub agents_forgotten: u64,
+    /// Every agent that was heard of and not forgotten.
     pub agents: Vec<SflowAgent>,
 }
 
@@ -308,6 +310,9 @@ pub struct SflowAgent {
     pub decode_errors: BTreeMap<String, u64>,
     /// N of 1:N of the last flow sample.
     pub sampling_rate: u32,
+    /// For how many packets each flow sample came, over the last some thousand: what the agent dropped and
+    /// what was lost on the way included. Not there before the second sample.
+    pub effective_sampling_rate: Option<f64>,
     /// When its first datagram came, ms since the Unix epoch.
     pub first: i64,
     /// When its last datagram came, ms since the Unix epoch.

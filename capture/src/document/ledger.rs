@@ -19,7 +19,8 @@ pub struct CaptureLedger {
     pub kept: u64,
     /// Packets that a BPF filter refused.
     pub filtered: u64,
-    /// Packets lost, by reason: `kernel`, `link_type`, `undecodable`, `malformed`, `limit`.
+    /// Packets lost, by reason: `kernel`, `link_type`, `undecodable`, `malformed`, `limit`,
+    /// `denied`.
     pub dropped: BTreeMap<String, u64>,
     /// Raw packets kept with their flows.
     pub raw_packets_kept: u64,

@@ -2,9 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-
-use flowtap_topology::Graph;
 
 use super::{Sflow, SflowOptions, SflowReader};
 use crate::listen::{block_on, listen};
@@ -19,23 +16,20 @@ use crate::{
 pub struct SflowCollector {
     /// Where captures listen; loopback unless someone said otherwise, for whoever sends is believed.
     pub bind: IpAddr,
-    /// Where agents and their ports become nodes.
-    pub graph: Arc<Graph>,
-    /// Receive buffer of each capture to ask the kernel for, in bytes.
-    pub receive_buffer: usize,
+    /// How each takes it in.
+    pub options: SflowOptions,
 }
 
 impl SflowCollector {
     /// Where a port is looked for when the user names none.
     pub const PORTS: RangeInclusive<u16> = 6_345..=6_355;
 
-    /// Captures listen on loopback, with the default buffer.
+    /// Captures listen on loopback.
     #[must_use]
-    pub fn new(graph: Arc<Graph>) -> Self {
+    pub fn new(options: SflowOptions) -> Self {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            graph,
-            receive_buffer: SflowOptions::DEFAULT_RECEIVE_BUFFER,
+            options,
         }
     }
 }
@@ -55,11 +49,7 @@ impl Collector for SflowCollector {
 
     fn open(&self, request: CaptureRequest) -> Result<Box<dyn Reader>, CollectError> {
         bpf::check(request.filter.as_deref().unwrap_or_default()).map_err(CollectError::Filter)?;
-        let options = SflowOptions {
-            graph: Arc::clone(&self.graph),
-            receive_buffer: self.receive_buffer,
-        };
-        let bind = |address| Sflow::bind(address, options.clone());
+        let bind = |address| Sflow::bind(address, self.options.clone());
         let reader = listen("UDP", self.bind, request.port, Self::PORTS, bind)?;
         Ok(Box::new(Chosen { reader, request }))
     }

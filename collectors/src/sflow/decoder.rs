@@ -10,6 +10,7 @@ use flowtap_flow::point::Points;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::Graph;
 
+use super::allow::AllowList;
 use super::contents::Contents;
 use super::counters::CounterReader;
 use super::nodes::Nodes;
@@ -23,6 +24,9 @@ use super::wire::{
 
 /// How long sinks and counters may wait for a pause while datagrams keep coming.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often rates are shown and idle agents looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One datagram as it came.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,10 @@ pub struct Decoder {
     counters: CounterReader,
     rebuilt: Vec<u8>,
     idled: Timestamp,
+    allowed: AllowList,
+    forget_after: Option<Duration>,
+    /// When rates were shown and idle agents forgotten.
+    looked: Timestamp,
 }
 
 /// What is known of a datagram while its samples are read.
@@ -77,6 +85,24 @@ impl Decoder {
             counters: CounterReader::default(),
             rebuilt: Vec::new(),
             idled: Timestamp::ZERO,
+            allowed: AllowList::default(),
+            forget_after: None,
+            looked: Timestamp::ZERO,
+        }
+    }
+
+    /// Takes datagrams of these senders alone, and counts all others as refused.
+    #[must_use]
+    pub fn allow_only(self, allowed: AllowList) -> Self {
+        Self { allowed, ..self }
+    }
+
+    /// Forgets an agent when nothing has come of it for so long, with its nodes; `None` for never.
+    #[must_use]
+    pub fn forget_after(self, idle: Option<Duration>) -> Self {
+        Self {
+            forget_after: idle,
+            ..self
         }
     }
 
@@ -113,6 +139,13 @@ impl Decoder {
         self.sinks.flush();
         self.registry.show();
         self.idled = now;
+        if now.since(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            self.registry.show_rates();
+            if let Some(idle) = self.forget_after {
+                self.registry.forget_idle(idle, now, &mut self.sinks);
+            }
+        }
     }
 
     /// Counts datagrams that the kernel had no room for.
@@ -134,6 +167,9 @@ impl Decoder {
         received: &Received<'a>,
         outbox: &mut Outbox<'a>,
     ) -> Result<(), (DecodeError, DropReason)> {
+        if !self.allowed.allows(received.source.ip()) {
+            return Err((DecodeError::NotAllowed, DropReason::Denied));
+        }
         if received.bytes.len() > MAX_DATAGRAM {
             return Err((DecodeError::DatagramLength, DropReason::Limit));
         }
@@ -159,6 +195,7 @@ impl Decoder {
         stats.datagrams += 1;
         stats.source = received.source;
         stats.last = received.timestamp;
+        state.heard = received.timestamp;
         let in_order = count_step(step, &mut stats);
         let mut current = Current {
             agent,
@@ -206,8 +243,10 @@ impl Decoder {
         match source {
             Some(source) => {
                 let space = &mut self.registry.source_mut(source).flows;
-                space.follow(sample.sequence, current.in_order, &mut stats.lost_flow_samples);
+                let step = space.follow(sample.sequence, current.in_order, &mut stats.lost_flow_samples);
                 space.count_drops(sample.drops, &mut stats.drops);
+                let (told, passed) = (sample.sampling_rate, space.passed(step, sample.sample_pool));
+                self.registry.sampled(current.agent, source, told, passed, stats);
             }
             None => stats.decode_errors.count(DecodeError::SourceLimit),
         }

@@ -130,6 +130,24 @@ impl Nodes {
         });
     }
 
+    /// Shows how an agent, or one of its ports, samples: as it tells, and as its samples tell.
+    pub(super) fn show_rate(&self, node: &NodeRef, told: u32, effective: Option<f64>) {
+        self.metrics(node, |sflow| {
+            sflow.insert("SamplingRate".to_owned(), told.into());
+            if let Some(effective) = effective {
+                sflow.insert("EffectiveSamplingRate".to_owned(), effective.into());
+            }
+        });
+    }
+
+    /// Takes an agent away, with its ports. It is in the history as all that was there once.
+    pub(super) fn remove(&self, agent: &NodeRef) {
+        if let Some(id) = &agent.id {
+            // One that was removed meanwhile is gone already.
+            let _was_there = self.graph.edit(|edit| edit.remove_tree(id));
+        }
+    }
+
     fn metrics(&self, node: &NodeRef, update: impl FnOnce(&mut Metadata)) {
         let Some(id) = &node.id else { return };
         // A node that was removed meanwhile has no use for them.

@@ -11,6 +11,7 @@ use flowtap_topology::Graph;
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use super::allow::AllowList;
 use super::decoder::{Decoder, Received};
 use super::socket::{BURST, Burst, UdpSocket, Wake};
 use super::stats::SflowStats;
@@ -23,18 +24,27 @@ pub struct SflowOptions {
     pub graph: Arc<Graph>,
     /// Receive buffer to ask the kernel for, in bytes.
     pub receive_buffer: usize,
+    /// Who may send.
+    pub agents: AllowList,
+    /// An agent of which nothing has come for so long is forgotten; `None` for never.
+    pub agent_idle: Option<Duration>,
 }
 
 impl SflowOptions {
     /// 4 MiB: what some 100,000 datagrams of 1,400 bytes a second fill in about 20 ms.
     pub const DEFAULT_RECEIVE_BUFFER: usize = 4 << 20;
 
-    /// With the default buffer.
+    /// An hour: switches send counters every minute at least.
+    pub const DEFAULT_AGENT_IDLE: Duration = Duration::from_secs(3_600);
+
+    /// With the default buffer; everybody may send.
     #[must_use]
     pub fn new(graph: Arc<Graph>) -> Self {
         Self {
             graph,
             receive_buffer: Self::DEFAULT_RECEIVE_BUFFER,
+            agents: AllowList::default(),
+            agent_idle: Some(Self::DEFAULT_AGENT_IDLE),
         }
     }
 }
@@ -67,6 +77,8 @@ impl Sflow {
             local_addr,
             granted,
             graph: options.graph,
+            agents: options.agents,
+            agent_idle: options.agent_idle,
             stats: Arc::default(),
         })
     }
@@ -80,6 +92,8 @@ pub struct SflowReader {
     local_addr: SocketAddr,
     granted: usize,
     graph: Arc<Graph>,
+    agents: AllowList,
+    agent_idle: Option<Duration>,
     stats: Arc<SflowStats>,
 }
 
@@ -144,7 +158,9 @@ impl SflowReader {
     }
 
     fn read(self, cx: ReaderContext) -> io::Result<()> {
-        let mut decoder = Decoder::new(self.graph, cx.points, cx.ledger, self.stats);
+        let mut decoder = Decoder::new(self.graph, cx.points, cx.ledger, self.stats)
+            .allow_only(self.agents)
+            .forget_after(self.agent_idle);
         let result = receive(&self.socket, &self.wake, &mut decoder);
         decoder.idle(Timestamp::now());
         result

@@ -1,7 +1,10 @@
 //! Who sends: agents and their data sources, what is known of each, and how many there may be.
 
+mod space;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ahash::AHashMap;
 use flowtap_flow::timestamp::Timestamp;
@@ -9,10 +12,12 @@ use flowtap_flow::timestamp::Timestamp;
 use super::counters::CounterReport;
 use super::metric::{Metrics, Values};
 use super::nodes::{NodeRef, Nodes};
-use super::sequence::{DatagramSequence, Sequence, Step};
+use super::rate::EffectiveRate;
+use super::sequence::DatagramSequence;
 use super::sinks::{SinkId, Sinks};
-use super::stats::{SflowAgentStats, SflowStats};
+use super::stats::{SflowAgentStats, SflowStats, lock};
 use super::wire::SourceId;
+use space::SampleSpace;
 
 /// Agents followed at most (2 KiB each with node and counters: 8 MiB). Datagrams of more are refused
 /// and counted: anybody can make up addresses.
@@ -26,6 +31,7 @@ pub const MAX_COUNTED_SOURCES: usize = 16_384;
 
 /// One agent and sub-agent.
 pub(super) struct Agent {
+    key: (IpAddr, u32),
     pub(super) node: NodeRef,
     pub(super) stats: Arc<Mutex<SflowAgentStats>>,
     pub(super) sequence: DatagramSequence,
@@ -35,6 +41,12 @@ pub(super) struct Agent {
     metrics: Option<Box<Metrics>>,
     /// Where the last sample came from: most come from where the one before came from.
     last: Option<(SourceId, usize)>,
+    sources: Vec<(SourceId, usize)>,
+    /// When its last datagram came.
+    pub(super) heard: Timestamp,
+    /// It has been forgotten, and its place is free.
+    is_free: bool,
+    is_unrated: bool,
 }
 
 /// One data source of an agent.
@@ -49,45 +61,10 @@ pub(super) struct Source {
     sink: Option<SinkId>,
     metrics: Option<Box<Metrics>>,
     unshown: bool,
-}
-
-/// One of the sequences of a data source.
-#[derive(Clone, Copy, Default)]
-pub(super) struct SampleSpace {
-    sequence: Sequence,
-    drops: Option<u32>,
-}
-
-impl SampleSpace {
-    /// Takes a sample's number, and adds to `lost` what is missing before it. `in_order` says that its
-    /// datagram was the newest: only then a number far back means that the source began anew.
-    pub(super) fn follow(&mut self, number: u32, in_order: bool, lost: &mut u64) {
-        match self.sequence.follow(number) {
-            Step::Ahead { missing } => *lost += u64::from(missing),
-            Step::Late => *lost = lost.saturating_sub(1),
-            Step::Behind if in_order => {
-                *self = Self {
-                    sequence: begun(number),
-                    drops: None,
-                }
-            }
-            Step::First | Step::Early | Step::Duplicate | Step::Behind => {}
-        }
-    }
-
-    /// Takes a sample's count of drops, and adds to `drops` those since the one before.
-    pub(super) fn count_drops(&mut self, count: u32, drops: &mut u64) {
-        let before = self.drops.replace(count).unwrap_or(count);
-        // One that falls belongs to a sample that came late.
-        *drops += u64::from(count.saturating_sub(before));
-        self.drops = Some(count.max(before));
-    }
-}
-
-fn begun(number: u32) -> Sequence {
-    let mut sequence = Sequence::default();
-    sequence.begin(number);
-    sequence
+    rate: EffectiveRate,
+    /// N of 1:N of the last sample.
+    told_rate: u32,
+    is_unrated: bool,
 }
 
 /// All agents and data sources.
@@ -99,8 +76,12 @@ pub(super) struct Registry {
     sources: Vec<Source>,
     source_index: AHashMap<(usize, SourceId), usize>,
     counted: usize,
+    free_agents: Vec<usize>,
+    free_sources: Vec<usize>,
     /// Agents and data sources with metrics that are not in the graph yet.
     unshown: Vec<(usize, usize)>,
+    /// Those with flow samples since their rates were shown; no source for the agent itself.
+    unrated: Vec<(usize, Option<usize>)>,
 }
 
 impl Registry {
@@ -113,7 +94,10 @@ impl Registry {
             sources: Vec::new(),
             source_index: AHashMap::new(),
             counted: 0,
+            free_agents: Vec::new(),
+            free_sources: Vec::new(),
             unshown: Vec::new(),
+            unrated: Vec::new(),
         }
     }
 
@@ -128,12 +112,13 @@ impl Registry {
         if let Some(agent) = self.agent_index.get(&(address, sub_agent)) {
             return Some(*agent);
         }
-        if self.agents.len() >= MAX_AGENTS {
+        if self.agents.len() >= MAX_AGENTS && self.free_agents.is_empty() {
             return None;
         }
         let node = self.nodes.agent(address, sub_agent);
         let stats = SflowAgentStats::new(address, sub_agent, node.tid.as_str(), from, at);
-        self.agents.push(Agent {
+        let agent = Agent {
+            key: (address, sub_agent),
             node,
             stats: self.stats.add(stats),
             sequence: DatagramSequence::default(),
@@ -141,8 +126,12 @@ impl Registry {
             sink: None,
             metrics: None,
             last: None,
-        });
-        let index = self.agents.len() - 1;
+            sources: Vec::new(),
+            heard: at,
+            is_free: false,
+            is_unrated: false,
+        };
+        let index = place(&mut self.agents, &mut self.free_agents, agent);
         self.agent_index.insert((address, sub_agent), index);
         Some(index)
     }
@@ -172,25 +161,51 @@ impl Registry {
         if let Some(source) = self.source_index.get(&(agent, id)) {
             return Some(*source);
         }
-        if self.sources.len() >= MAX_SOURCES {
+        if self.sources.len() >= MAX_SOURCES && self.free_sources.is_empty() {
             return None;
         }
         let owner = &self.agents[agent];
         let port = id
             .interface()
             .map(|if_index| (self.nodes.port(&owner.node, if_index), if_index));
-        self.sources.push(Source {
+        let source = Source {
             epoch: owner.epoch,
             port,
             ..Source::default()
-        });
-        let index = self.sources.len() - 1;
+        };
+        let index = place(&mut self.sources, &mut self.free_sources, source);
         self.source_index.insert((agent, id), index);
+        self.agents[agent].sources.push((id, index));
         Some(index)
     }
 
     pub(super) fn source_mut(&mut self, source: usize) -> &mut Source {
         &mut self.sources[source]
+    }
+
+    /// Takes what a flow sample of a data source tells of its rate: how many packets passed since the one
+    /// before, if that is known, and the N of 1:N that the agent names.
+    #[inline]
+    pub(super) fn sampled(
+        &mut self,
+        agent: usize,
+        source: usize,
+        told: u32,
+        passed: Option<u64>,
+        stats: &mut SflowAgentStats,
+    ) {
+        let state = &mut self.sources[source];
+        state.told_rate = told;
+        if let Some(passed) = passed {
+            state.rate.add(passed, 1);
+            stats.effective_sampling_rate.add(passed, 1);
+        }
+        if !std::mem::replace(&mut state.is_unrated, true) {
+            self.unrated.push((agent, Some(source)));
+            if !std::mem::replace(&mut self.agents[agent].is_unrated, true) {
+                self.unrated.push((agent, None));
+            }
+        }
     }
 
     /// The sink for packets of a data source: its port's, or else its agent's.
@@ -266,4 +281,63 @@ impl Registry {
         }
         self.unshown.clear();
     }
+
+    /// Writes the rates of those that have sampled since the last call into the graph.
+    pub(super) fn show_rates(&mut self) {
+        for (agent, source) in self.unrated.drain(..) {
+            let owner = &mut self.agents[agent];
+            let Some(source) = source else {
+                owner.is_unrated = false;
+                let stats = lock(&owner.stats);
+                let (told, effective) = (stats.sampling_rate, stats.effective_sampling_rate.get());
+                drop(stats);
+                self.nodes.show_rate(&owner.node, told, effective);
+                continue;
+            };
+            let source = &mut self.sources[source];
+            source.is_unrated = false;
+            if let Some((port, _)) = &source.port {
+                self.nodes.show_rate(port, source.told_rate, source.rate.get());
+            }
+        }
+    }
+
+    /// Forgets agents of which nothing has come for `idle`, with their data sources and nodes. Everything
+    /// must be shown, and `sinks` be flushed.
+    pub(super) fn forget_idle(&mut self, idle: Duration, now: Timestamp, sinks: &mut Sinks) {
+        let is_idle = |agent: &Agent| !agent.is_free && now.since(agent.heard) >= idle;
+        let gone = (0..self.agents.len()).filter(|index| is_idle(&self.agents[*index]));
+        for index in gone.collect::<Vec<_>>() {
+            self.forget(index, sinks);
+        }
+    }
+
+    fn forget(&mut self, index: usize, sinks: &mut Sinks) {
+        let agent = &mut self.agents[index];
+        for (id, place) in std::mem::take(&mut agent.sources) {
+            let source = std::mem::take(&mut self.sources[place]);
+            self.counted -= usize::from(source.metrics.is_some());
+            source.sink.into_iter().for_each(|sink| sinks.close(sink));
+            self.source_index.remove(&(index, id));
+            self.free_sources.push(place);
+        }
+        agent.is_free = true;
+        agent.last = None;
+        agent.metrics = None;
+        agent.sink.take().into_iter().for_each(|sink| sinks.close(sink));
+        self.nodes.remove(&agent.node);
+        self.stats.forget(&agent.stats);
+        self.agent_index.remove(&agent.key);
+        self.free_agents.push(index);
+    }
+}
+
+/// Puts `item` into a free place, or a new one.
+fn place<T>(items: &mut Vec<T>, free: &mut Vec<usize>, item: T) -> usize {
+    if let Some(index) = free.pop() {
+        items[index] = item;
+        return index;
+    }
+    items.push(item);
+    items.len() - 1
 }

@@ -25,7 +25,9 @@ pub(super) struct SinkId(usize);
 /// Bounded by the bounds on agents and data sources.
 pub(super) struct Sinks {
     points: Arc<dyn Points>,
-    open: Vec<OpenSink>,
+    /// `None` where one was closed.
+    open: Vec<Option<OpenSink>>,
+    closed: Vec<SinkId>,
     unflushed: Vec<SinkId>,
 }
 
@@ -39,28 +41,42 @@ impl Sinks {
         Self {
             points,
             open: Vec::new(),
+            closed: Vec::new(),
             unflushed: Vec::new(),
         }
     }
 
     pub(super) fn open(&mut self, node_tid: &str) -> SinkId {
-        self.open.push(OpenSink {
+        let sink = OpenSink {
             sink: self.points.open(node_tid),
             flushed: true,
-        });
+        };
+        if let Some(id) = self.closed.pop() {
+            self.open[id.0] = Some(sink);
+            return id;
+        }
+        self.open.push(Some(sink));
         SinkId(self.open.len() - 1)
+    }
+
+    /// Closes a sink that nobody will name any more. It must be flushed.
+    pub(super) fn close(&mut self, id: SinkId) {
+        self.open[id.0] = None;
+        self.closed.push(id);
     }
 
     pub(super) fn flush(&mut self) {
         for id in self.unflushed.drain(..) {
-            let open = &mut self.open[id.0];
+            let Some(open) = &mut self.open[id.0] else {
+                continue;
+            };
             open.sink.flush();
             open.flushed = true;
         }
     }
 
     fn packets(&mut self, id: SinkId, batch: &[Packet<'_>]) {
-        let open = &mut self.open[id.0];
+        let Some(open) = &mut self.open[id.0] else { return };
         open.sink.packets(batch);
         if std::mem::replace(&mut open.flushed, false) {
             self.unflushed.push(id);

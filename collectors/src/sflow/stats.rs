@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flowtap_flow::timestamp::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::rate::EffectiveRate;
 use super::wire::{DecodeError, Format};
 
 /// Counts of [`DecodeError`]s. In JSON an object of those that happened.
@@ -147,6 +148,8 @@ pub struct SflowAgentStats {
     pub drop_reasons: Counts<u32>,
     /// N of 1:N of the last flow sample.
     pub sampling_rate: u32,
+    /// For how many packets each flow sample came, over the last some thousand of all data sources.
+    pub effective_sampling_rate: EffectiveRate,
     /// Samples that the agent says it dropped itself since its first datagram here.
     pub drops: u64,
     /// When its first datagram came, ms since the Unix epoch.
@@ -192,6 +195,7 @@ impl SflowAgentStats {
             unknown_samples: Counts::default(),
             drop_reasons: Counts::default(),
             sampling_rate: 0,
+            effective_sampling_rate: EffectiveRate::default(),
             drops: 0,
             first: at,
             last: at,
@@ -211,6 +215,8 @@ pub struct SflowTotals {
     pub kernel_drops: u64,
     /// Datagrams refused whole, by reason. What was wrong inside the others is with their agents.
     pub refused: ErrorCounts,
+    /// Agents that were forgotten, for nothing had come of them for long.
+    pub agents_forgotten: u64,
 }
 
 /// The counters of one sFlow collector: it writes, everybody reads.
@@ -229,7 +235,7 @@ impl SflowStats {
         *lock(&self.totals)
     }
 
-    /// Every agent that was heard of, in the order in which they were first heard.
+    /// Every agent that was heard of and not forgotten, in the order in which they were first heard.
     #[must_use]
     pub fn agents(&self) -> Vec<SflowAgentStats> {
         let agents = lock(&self.agents).clone();
@@ -244,6 +250,11 @@ impl SflowStats {
         let agent = Arc::new(Mutex::new(agent));
         lock(&self.agents).push(Arc::clone(&agent));
         agent
+    }
+
+    pub(super) fn forget(&self, agent: &Arc<Mutex<SflowAgentStats>>) {
+        lock(&self.agents).retain(|known| !Arc::ptr_eq(known, agent));
+        lock(&self.totals).agents_forgotten += 1;
     }
 }
 

@@ -111,6 +111,11 @@ pub(crate) const START: i64 = 1_700_000_000;
 
 impl Harness {
     pub(crate) fn new() -> Self {
+        Self::with(|decoder| decoder)
+    }
+
+    /// With a decoder that was told more.
+    pub(crate) fn with(tell: impl FnOnce(Decoder) -> Decoder) -> Self {
         let ledger = Arc::new(Ledger::default());
         let recorder = Recorder::new(Arc::clone(&ledger));
         let graph = Arc::new(Graph::new("collector"));
@@ -123,7 +128,7 @@ impl Harness {
         );
         let clock = Timestamp::from_secs(START);
         Self {
-            decoder,
+            decoder: tell(decoder),
             graph,
             stats,
             ledger,

@@ -9,4 +9,5 @@ mod harness;
 mod hostile;
 mod live;
 mod samples;
+mod senders;
 mod vectors;

@@ -111,6 +111,8 @@ pub struct FlowSample<'a> {
     pub source: SourceId,
     /// N of 1:N; 0 if the agent does not tell.
     pub sampling_rate: u32,
+    /// Packets that could have been sampled since the source began, modulo 2³².
+    pub sample_pool: u32,
     /// Samples that the agent dropped for lack of resources, since it started.
     pub drops: u32,
     /// What is told of the packet.
@@ -186,7 +188,7 @@ fn flow(mut cursor: Cursor<'_>, encoding: Encoding) -> Option<FlowSample<'_>> {
     let sequence = cursor.u32()?;
     let source = encoding.source(&mut cursor)?;
     let sampling_rate = cursor.u32()?;
-    let _sample_pool = cursor.u32()?;
+    let sample_pool = cursor.u32()?;
     let drops = cursor.u32()?;
     encoding.skip_interfaces(&mut cursor)?;
     let records = Tlvs::records(cursor.u32()?, cursor.0);
@@ -194,6 +196,7 @@ fn flow(mut cursor: Cursor<'_>, encoding: Encoding) -> Option<FlowSample<'_>> {
         sequence,
         source,
         sampling_rate,
+        sample_pool,
         drops,
         records,
     })

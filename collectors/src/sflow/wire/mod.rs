@@ -47,6 +47,8 @@ pub enum DecodeError {
     HeaderProtocol,
     /// An extended timestamp too far from the clock of this machine to be true.
     Timestamp,
+    /// A datagram of a sender that is not on the list.
+    NotAllowed,
     /// A datagram of an agent for which there was no room.
     AgentLimit,
     /// A sample of a data source for which there was no room: it counts as its agent's own.
@@ -55,7 +57,7 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Version,
         Self::DatagramHeader,
         Self::DatagramLength,
@@ -67,6 +69,7 @@ impl DecodeError {
         Self::RecordContent,
         Self::HeaderProtocol,
         Self::Timestamp,
+        Self::NotAllowed,
         Self::AgentLimit,
         Self::SourceLimit,
     ];
@@ -86,6 +89,7 @@ impl DecodeError {
             Self::RecordContent => "record_content",
             Self::HeaderProtocol => "header_protocol",
             Self::Timestamp => "timestamp",
+            Self::NotAllowed => "not_allowed",
             Self::AgentLimit => "agent_limit",
             Self::SourceLimit => "source_limit",
         }
