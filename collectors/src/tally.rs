@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     everything: Option<Everything>,
     /// Packets that the filter let pass, the dropped ones included.
     passed: u64,
+    /// Those of them that came before the filter did.
+    forgone: u64,
     drops: u64,
     refused: u64,
 }
@@ -71,16 +73,22 @@ impl Tally {
         self.drops += drops;
         feed.dropped(DropReason::Kernel, drops);
         if let Some(seen) = seen {
-            let refused = seen.saturating_sub(self.passed).max(self.refused);
+            let passed = self.passed.saturating_sub(self.forgone);
+            let refused = seen.saturating_sub(passed).max(self.refused);
             feed.filtered(refused - self.refused, 0);
             self.refused = refused;
         }
         Ok(())
     }
 
+    /// Says that packets in the ring do not count: they came before the filter did.
+    pub(crate) fn forgo(&mut self, packets: u64) {
+        self.forgone += packets;
+    }
+
     /// How many packets the kernel has put into the ring, up to the last [`Tally::read`].
     pub(crate) fn queued(&self) -> u64 {
-        self.passed.saturating_sub(self.drops)
+        self.passed.saturating_sub(self.drops + self.forgone)
     }
 }
 

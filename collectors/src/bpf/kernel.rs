@@ -7,7 +7,7 @@ use flowtap_flow::packet::{FilterCompiler as _, LinkType};
 use pcap::{Active, BpfInstruction, BpfProgram, Capture, Linktype};
 use socket2::SockFilter;
 
-use super::machine::{self, Instruction, is_return, run};
+use super::machine::{self, Instruction, is_load_from_beside, is_return, run};
 use super::{LibpcapCompiler, data_link, message};
 use crate::packet_socket::Frame;
 
@@ -97,6 +97,12 @@ impl KernelFilter {
             }
         };
         Self(self.0.iter().map(change).collect())
+    }
+
+    /// Whether it asks for more than stands in a packet and its VLAN tag, as `inbound` does: nobody but the
+    /// kernel can run it then.
+    pub(crate) fn is_for_the_kernel_alone(&self) -> bool {
+        self.0.iter().any(is_load_from_beside)
     }
 
     /// The program for a socket; `None` if the kernel would not take it: it is too long, or jumps back,
@@ -236,6 +242,20 @@ mod tests {
             let mut returns: Vec<_> = returns.map(|instruction| instruction.k).collect();
             returns.sort_unstable();
             assert_eq!(returns, [0, passing]);
+        }
+    }
+
+    #[test]
+    fn directions_are_for_the_kernel_alone() {
+        let is_for_the_kernel_alone = |filter| {
+            let filter = compile(filter, &[], 0).unwrap().unwrap();
+            filter.is_for_the_kernel_alone()
+        };
+        for filter in ["inbound", "outbound and tcp", "vlan 7 and inbound"] {
+            assert!(is_for_the_kernel_alone(filter), "{filter}");
+        }
+        for filter in ["tcp", "vlan 7 and ip", "ether[0] & 1 = 1", "len > 60"] {
+            assert!(!is_for_the_kernel_alone(filter), "{filter}");
         }
     }
 

@@ -74,6 +74,12 @@ pub(crate) fn is_return(instruction: &Instruction) -> bool {
     instruction.code == code::RET
 }
 
+/// True for loads of what stands beside the packet and is no VLAN tag: direction, interface, protocol.
+pub(crate) fn is_load_from_beside(instruction: &Instruction) -> bool {
+    let is_absolute = instruction.code & (code::CLASS | code::MODE) == code::LD | code::ABS;
+    is_absolute && instruction.k >= BESIDE && ![VLAN_TAG, VLAN_TAG_PRESENT].contains(&instruction.k)
+}
+
 /// What the program returns for the packet: how many bytes of it pass, 0 if it is refused, as it is
 /// when the program loads from beyond the packet's end.
 pub(crate) fn run(program: &[Instruction], frame: &Frame<'_>) -> u32 {

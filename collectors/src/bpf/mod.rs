@@ -122,32 +122,61 @@ mod tests {
         frame
     }
 
-    #[test]
-    fn accepts_what_tcpdump_accepts() {
-        // One a line, the empty one first.
-        let expressions = include_str!("expressions.txt").split('\n');
+    /// Holds expressions, one a line, for packets of `link_type` against tcpdump, which calls that `name`.
+    /// Returns how many both accept, and how many both refuse.
+    fn beside_tcpdump(expressions: &str, link_type: LinkType, name: &str) -> (usize, usize) {
         let (mut accepted, mut refused) = (0, 0);
-        for expression in expressions {
+        for expression in expressions.split('\n') {
             let tcpdump = Command::new("tcpdump")
-                .args(["-y", "EN10MB", "-d", expression])
+                .args(["-y", name, "-d", "--", expression])
                 .stdin(Stdio::null())
                 .output();
             let tcpdump = tcpdump.unwrap_or_else(|error| panic!("tcpdump: {error}: apt-get install tcpdump"));
-            let ours = compile(expression);
-            assert_eq!(ours.is_ok(), tcpdump.status.success(), "{expression}");
+            let ours = LibpcapCompiler.compile(expression, link_type);
+            assert_eq!(ours.is_ok(), tcpdump.status.success(), "{name}: {expression}");
             match ours {
                 Ok(_) => accepted += 1,
                 Err(text) => {
                     refused += 1;
                     let theirs = String::from_utf8_lossy(&tcpdump.stderr);
-                    assert!(theirs.contains(&text), "{expression}: {text}, tcpdump: {theirs}");
+                    assert!(
+                        theirs.contains(&text),
+                        "{name}: {expression}: {text}, tcpdump: {theirs}"
+                    );
                 }
             }
         }
+        (accepted, refused)
+    }
+
+    #[test]
+    fn accepts_what_tcpdump_accepts() {
+        let expressions = include_str!("expressions.txt");
+        let (accepted, refused) = beside_tcpdump(expressions, LinkType::ETHERNET, "EN10MB");
         assert!(
-            accepted > 90 && refused > 50,
+            accepted > 180 && refused > 110,
             "{accepted} accepted, {refused} refused"
         );
+    }
+
+    #[test]
+    fn accepts_what_tcpdump_accepts_of_packets_without_ethernet() {
+        let expressions = include_str!("expressions-links.txt");
+        for (link_type, name) in [
+            (LinkType::RAW, "RAW"),
+            (LinkType::IPV4, "IPV4"),
+            (LinkType::IPV6, "IPV6"),
+            (LinkType::NULL, "NULL"),
+            (LinkType::LOOP, "LOOP"),
+            (LinkType::LINUX_SLL, "LINUX_SLL"),
+            (LinkType::LINUX_SLL2, "LINUX_SLL2"),
+        ] {
+            let (accepted, refused) = beside_tcpdump(expressions, link_type, name);
+            assert!(
+                accepted >= 20 && refused > 5,
+                "{name}: {accepted} accepted, {refused} refused"
+            );
+        }
     }
 
     #[test]

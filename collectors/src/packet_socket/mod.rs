@@ -7,7 +7,7 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use flowtap_flow::packet::LinkType;
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 pub(crate) use receive::{Frame, Receiver, Tag};
 
@@ -153,7 +153,7 @@ impl PacketSocket {
 
     /// Lets only packets pass that `program` returns a length for, and cuts them to it.
     pub(crate) fn attach(&self, program: &[SockFilter]) -> io::Result<()> {
-        self.0.attach_filter(program)
+        attach(self.0.as_fd(), program)
     }
 
     /// Asks for a receive buffer of so many bytes, beyond `net.core.rmem_max` where that is allowed.
@@ -221,6 +221,11 @@ impl PacketSocket {
 /// Shows packets of a packet socket's interface as they come in only: at a loopback interface, once.
 pub(crate) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)
+}
+
+/// Lets only packets pass at a socket that `program` returns a length for, and cuts them to it.
+pub(crate) fn attach(socket: BorrowedFd<'_>, program: &[SockFilter]) -> io::Result<()> {
+    SockRef::from(&socket).attach_filter(program)
 }
 
 fn set_option(

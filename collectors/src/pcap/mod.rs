@@ -15,11 +15,11 @@ use pcap::{Active, Capture, Precision};
 use crate::afpacket::{is_interface, own_traffic, packet_sockets, place};
 use crate::bpf::{KernelFilter, expression, from_data_link, message};
 use crate::namespace::inside;
-use crate::packet_socket::ignore_outgoing;
+use crate::packet_socket::{attach, ignore_outgoing};
 use crate::tally::Tally;
 use crate::{CaptureRequest, CaptureType, CollectError, Collector, Interface, NotYet, Reader};
 
-use reader::PcapReader;
+use reader::{PcapReader, Unfiltered};
 
 /// How long libpcap may gather packets, in ms. Not its immediate mode: that needs room for the longest
 /// packet in each place of the ring, so that one of 8 MiB holds 32 packets.
@@ -86,14 +86,25 @@ impl Collector for Pcap {
         let exclude = own_traffic(&request, hardware);
         let expression =
             expression(request.filter.as_deref(), &exclude, link_type).map_err(CollectError::Filter)?;
-        let mut tally = Tally::new();
+        let (mut tally, mut unfiltered) = (Tally::new(), None);
         if let Some(expression) = expression {
             let program = capture.compile(&expression, true);
             let program = program.map_err(|error| CollectError::Filter(message(error)))?;
-            let set = capture.filter(&expression, true);
-            set.map_err(|error| failed(io::Error::other(message(error))))?;
+            let filter = KernelFilter::from_program(&program);
+            let for_socket = filter.for_socket();
+            match &for_socket {
+                // With a header of its own libpcap has to change the program.
+                Some(program) if filter.is_for_the_kernel_alone() && link_type != LinkType::LINUX_SLL => {
+                    attach(capture.as_fd(), program).map_err(failed)?;
+                    unfiltered = Some(Unfiltered::until_now());
+                }
+                _ => {
+                    let set = capture.filter(&expression, true);
+                    set.map_err(|error| failed(io::Error::other(message(error))))?;
+                }
+            }
             // What libpcap filters by itself is in no count.
-            if KernelFilter::from_program(&program).for_socket().is_some() {
+            if for_socket.is_some() {
                 tally = Tally::of_filtered(interface).map_err(failed)?;
             }
         }
@@ -105,6 +116,7 @@ impl Collector for Pcap {
             capture,
             anchor,
             tally,
+            unfiltered,
             knows_if_dropped: interface.netns.is_none(),
         }))
     }

@@ -41,9 +41,40 @@ pub(super) struct PcapReader {
     pub(super) capture: Capture<Active>,
     pub(super) anchor: PacketSocket,
     pub(super) tally: Tally,
+    /// What is in the ring since before the filter, where that is not libpcap's to say.
+    pub(super) unfiltered: Option<Unfiltered>,
     /// Whether libpcap knows what the interface itself dropped: it asks `/sys`, which shows the interfaces of
     /// flowtap's own namespace, and where there is one of the same name would take that for it.
     pub(super) knows_if_dropped: bool,
+}
+
+/// Packets that came before a filter was in force.
+///
+/// libpcap's own way is to run the filter over what it finds in the ring when a filter is set, and over the
+/// block that the kernel is filling. It does not know a packet's direction then, so that `inbound` would refuse
+/// each packet of the first 10 ms. A filter that asks for such things is put at the socket directly, and what
+/// is older is left out here: it came before the capture began.
+pub(super) struct Unfiltered {
+    /// When the filter was in force.
+    until: Timestamp,
+    since: Instant,
+}
+
+impl Unfiltered {
+    /// Longer than a block is being filled. Beyond that the clock was set back.
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// What is in the ring now.
+    pub(super) fn until_now() -> Self {
+        Self {
+            until: Timestamp::now(),
+            since: Instant::now(),
+        }
+    }
+
+    fn holds(&self, timestamp: Timestamp) -> bool {
+        timestamp < self.until && self.since.elapsed() < Self::LONGEST
+    }
 }
 
 impl Reader for PcapReader {
@@ -57,7 +88,8 @@ impl Reader for PcapReader {
 impl PcapReader {
     fn read(&mut self, context: &ReaderContext) -> io::Result<()> {
         let stop = StopEvent::new(&context.stop)?;
-        let mut intake = Intake::new(Feed::new(context, &self.node_tid), self.link_type);
+        let feed = Feed::new(context, &self.node_tid);
+        let mut intake = Intake::new(feed, self.link_type, self.unfiltered.take());
         while !stop.has_fired() {
             if self.dispatch(&mut intake)? > 0 {
                 continue;
@@ -103,6 +135,7 @@ impl PcapReader {
 
     /// Puts down what the kernel counted since the last call.
     fn count(&mut self, intake: &mut Intake) -> io::Result<()> {
+        self.tally.forgo(std::mem::take(&mut intake.forgone));
         let (capture, received, dropped) = (&mut self.capture, &mut intake.received, &mut intake.dropped);
         let (knows_if_dropped, if_dropped) = (self.knows_if_dropped, &mut intake.if_dropped);
         self.tally.read(&intake.feed, || {
@@ -119,7 +152,7 @@ impl PcapReader {
     fn finish(&mut self, intake: &mut Intake) -> io::Result<()> {
         self.count(intake)?;
         let (queued, deadline) = (self.tally.queued(), Instant::now() + LAST_BLOCK);
-        while intake.taken < queued && Instant::now() < deadline {
+        while intake.taken + intake.forgone < queued && Instant::now() < deadline {
             if self.dispatch(intake)? == 0 {
                 wait_for(&mut [PollFd::new(&self.capture, PollFlags::IN)], &LAST_LOOK)?;
             }
@@ -133,23 +166,28 @@ impl PcapReader {
 struct Intake {
     feed: Feed,
     link_type: LinkType,
+    unfiltered: Option<Unfiltered>,
     /// The bytes of the batch, at worst 8 MiB.
     bytes: Vec<u8>,
     batch: ArrayVec<(Timestamp, u32, Range<usize>), BATCH>,
     taken: u64,
+    /// Packets that were left out, and that the tally has not heard of.
+    forgone: u64,
     received: Counter,
     dropped: Counter,
     if_dropped: Counter,
 }
 
 impl Intake {
-    fn new(feed: Feed, link_type: LinkType) -> Self {
+    fn new(feed: Feed, link_type: LinkType, unfiltered: Option<Unfiltered>) -> Self {
         Self {
             feed,
             link_type,
+            unfiltered,
             bytes: Vec::new(),
             batch: ArrayVec::new(),
             taken: 0,
+            forgone: 0,
             received: Counter::default(),
             dropped: Counter::default(),
             if_dropped: Counter::default(),
@@ -163,10 +201,17 @@ impl Intake {
         // Microseconds by their name, nanoseconds as the handle was asked for.
         let nanos = header.ts.tv_sec.saturating_mul(1_000_000_000);
         let timestamp = Timestamp::from_nanos(nanos.saturating_add(header.ts.tv_usec));
+        if let Some(unfiltered) = &self.unfiltered {
+            if unfiltered.holds(timestamp) {
+                self.forgone += 1;
+                return;
+            }
+            self.unfiltered = None;
+        }
+        self.taken += 1;
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(data);
         self.batch.push((timestamp, header.len, begin..self.bytes.len()));
-        self.taken += 1;
     }
 
     fn give(&mut self) {

@@ -108,20 +108,26 @@ fn filtered_and_cut() {
 /// Not beside tcpdump: libpcap filters the first packets by itself, and then knows no direction.
 #[test]
 fn directions() {
-    for (interface, filter, expected) in [
-        ("vb", "inbound", 10),
-        ("vb", "outbound", 0),
-        ("va", "inbound", 0),
-        ("va", "outbound", 10),
-    ] {
-        let namespace = Namespace::pair();
-        let request = narrowed(namespace.request(interface), filter, 0, &[]);
-        let running = Running::start(&AfPacket::default(), request);
-        let sender = Sender::new(&namespace, "va");
-        (0..10).for_each(|round| sender.send(&udp(&[], 53, round, 60)));
-        let finished = running.stop();
-        assert_eq!(finished.seen.len(), expected, "{filter} at {interface}");
-        assert_eq!(finished.ledger.received, 10);
+    let collectors: [&dyn Collector; 2] = [&AfPacket::default(), &Pcap::default()];
+    for collector in collectors {
+        for (interface, filter, expected) in [
+            ("vb", "inbound", 10),
+            ("vb", "outbound", 0),
+            ("vb", "inbound and udp port 53", 10),
+            ("va", "inbound", 0),
+            ("va", "outbound", 10),
+            ("va", "outbound and vlan", 0),
+        ] {
+            let what = format!("{} {filter} at {interface}", collector.capture_type());
+            let namespace = Namespace::pair();
+            let request = narrowed(namespace.request(interface), filter, 0, &[]);
+            let running = Running::start(collector, request);
+            let sender = Sender::new(&namespace, "va");
+            (0..10).for_each(|round| sender.send(&udp(&[], 53, round, 60)));
+            let finished = running.stop();
+            assert_eq!(finished.seen.len(), expected, "{what}");
+            assert_eq!(finished.ledger.received, 10, "{what}");
+        }
     }
 }
 
