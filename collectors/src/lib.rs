@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 pub use capture_type::{CaptureType, UnknownCaptureType};
 pub use collector::{CaptureRequest, Collector, Interface, NotYet, Reader};
-pub use early::{EarlyPackets, EarlySocket, EarlyWatch};
+pub use early::{Coverage, EarlyPackets, EarlySocket, EarlyWatch};
 pub use error::CollectError;
 pub use unavailable::Unavailable;
 

@@ -145,7 +145,7 @@ fn bad_configuration_is_one_line_with_its_place() {
     ] {
         std::fs::write(&file, text).expect("a file");
         let (code, line) = refused(&["--config", &path, "--data-dir", &data.display().to_string()]);
-        assert_eq!(code, 1, "{line}");
+        assert_eq!(code, 2, "{line}");
         assert!(line.contains(wanted), "{text:?}: {line}");
         assert!(
             !data.exists(),
@@ -155,12 +155,18 @@ fn bad_configuration_is_one_line_with_its_place() {
             .args(["check", "--config", &path])
             .output()
             .expect("the binary runs");
-        assert_eq!(check.status.code(), Some(1), "`flowtap check` agrees on {text:?}");
+        assert_eq!(check.status.code(), Some(2), "`flowtap check` agrees on {text:?}");
     }
-    let (code, line) = refused(&["--listen=0.0.0.0:0", "--data-dir", &data.display().to_string()]);
-    assert_eq!(code, 1);
-    assert!(
-        line.contains("listening beyond loopback needs --insecure: there is no authentication yet"),
-        "{line}"
-    );
+    for (listen, wanted) in [
+        (
+            "--listen=0.0.0.0:0",
+            "listening beyond loopback needs --insecure: there is no authentication yet",
+        ),
+        ("--pcap-socket=0.0.0.0:0", "needs --insecure: anybody can send"),
+        ("--sflow=0.0.0.0:0", "needs --sflow-agents"),
+    ] {
+        let (code, line) = refused(&[listen, "--data-dir", &data.display().to_string()]);
+        assert_eq!(code, 2);
+        assert!(line.contains(wanted), "{line}");
+    }
 }

@@ -160,8 +160,9 @@ impl Reconciler {
         options.raw_budget_bytes /= slot.entry.status().running() + 1;
         let points = (self.services.points)(options, Arc::clone(&slot.seen.ledger));
         let stop = CancellationToken::new();
-        let takes_early = capture_type == CaptureType::AfPacket && !slot.has_early;
+        let takes_early = capture_type == CaptureType::AfPacket;
         let claim = takes_early.then(|| self.keeper.claim(&key.0, graph.sequence()));
+        let coverage = self.coverages.of(key, limits.early_hold, now);
         let job = Job {
             key: key.clone(),
             reader,
@@ -180,6 +181,7 @@ impl Reconciler {
                 stop: stop.clone(),
             },
             claim,
+            coverage,
             report: self.report.clone(),
         };
         slot.note(EventKind::Starting, capture_type.as_str());
@@ -323,6 +325,7 @@ impl Reconciler {
 
     /// A node is gone: what reads from it reads from nothing, whatever has taken its place.
     pub(super) fn orphan(&mut self, node: &NodeId, sequence: u64, round: &mut Round) {
+        self.coverages.forget(node);
         let at_node = self.slots.range_mut((node.clone(), 0)..=(node.clone(), u64::MAX));
         for ((_, number), slot) in at_node {
             if let Some(running) = &mut slot.running {
@@ -330,7 +333,6 @@ impl Reconciler {
             }
             // If it is there again, it is another one.
             slot.named_at = now_ms();
-            slot.has_early = false;
             slot.is_counted = false;
             slot.trouble = None;
             round.add(*number, node.clone(), true);

@@ -6,6 +6,7 @@
 //! first packets of new interfaces ([`early`]).
 
 mod act;
+mod coverage;
 mod early;
 mod expiry;
 mod judge;
@@ -29,6 +30,7 @@ use flowtap_topology::{Change, Event, NodeId, Snapshot, Subscription};
 use crate::captures::Captures;
 use crate::entry::Entry;
 use crate::services::CaptureServices;
+use coverage::Coverages;
 pub use early::EarlyStats;
 pub(crate) use early::{Keeper, Kernel};
 pub(crate) use judge::{Verdict, judge, namespace_of};
@@ -143,6 +145,7 @@ struct Reconciler {
     matching: Matching,
     /// One for each capture and node that it names and that can be captured.
     slots: BTreeMap<Key, Slot>,
+    coverages: Coverages,
     /// When to look at a slot again. One for each failure.
     timers: BTreeSet<(Instant, Key)>,
     /// Slots that wait for another source to end.

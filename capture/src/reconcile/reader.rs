@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use flowtap_collectors::{CaptureRequest, CollectError, Collector, ReaderContext};
+use flowtap_collectors::{CaptureRequest, CollectError, Collector, Coverage, ReaderContext};
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::Waker;
 
@@ -24,6 +24,8 @@ pub(super) struct Job {
     pub(super) context: ReaderContext,
     /// What is held of the interface from before.
     pub(super) claim: Option<Claim<Kernel>>,
+    /// What of it sources before have taken.
+    pub(super) coverage: Coverage,
     pub(super) report: Report,
 }
 
@@ -77,7 +79,10 @@ fn run(job: Job) -> Result<(), String> {
     let mut request = job.request;
     let early = job.claim.and_then(Claim::take);
     let is_complete = early.as_ref().map(|held| held.is_complete);
-    request.early = early.map(|held| held.socket);
+    match early {
+        Some(held) => request.early = Some(held.socket.after(job.coverage)),
+        None => job.coverage.close(),
+    }
     if job.context.stop.is_cancelled() {
         return Ok(());
     }

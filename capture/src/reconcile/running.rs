@@ -75,6 +75,7 @@ impl Captures {
             keeper: Arc::clone(&keeper),
             matching: Matching::default(),
             slots: Default::default(),
+            coverages: Default::default(),
             timers: Default::default(),
             roomless: Default::default(),
             overfull: Default::default(),

@@ -36,8 +36,6 @@ pub(super) struct Slot {
     pub(super) named_at: i64,
     /// Since when the delay of the start counts.
     pub(super) since: Since,
-    /// Whether it has what was held of the node: it gets that once.
-    pub(super) has_early: bool,
     /// Whether the delay was counted.
     pub(super) is_counted: bool,
     pub(super) seen: Seen,
@@ -153,7 +151,6 @@ impl Slot {
             hold: None,
             named_at,
             since: Since::Matched(named_at),
-            has_early: false,
             is_counted: false,
             seen: Seen {
                 node: CapturedNode::default(),
@@ -243,7 +240,6 @@ impl Slot {
     pub(super) fn opened(&mut self, opened: Opened) {
         let Some(running) = &mut self.running else { return };
         running.opened = Some(opened);
-        self.has_early |= opened.early.is_some();
         let capture_type = running.capture_type;
         let node = &mut self.seen.node;
         node.start_delay_ms = Some(self.since.until(opened.at));

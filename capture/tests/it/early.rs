@@ -47,10 +47,15 @@ fn every_capture_that_names_a_new_interface_gets_what_was_held() {
             capturing.detail
         );
     }
-    // What a capture has it does not get again.
+    // A source that begins anew goes on where the last one left off.
     lab.log.end("tap0");
     until("both again", || lab.log.opened().len() == 4);
-    assert!(lab.log.opened()[2..].iter().all(|with| !with.has_early));
+    assert!(lab.log.opened()[2..].iter().all(|with| with.has_early));
+    lab.until_state(&by_id, "active");
+    assert_eq!(
+        lab.get(&by_id).nodes[0].first_packets,
+        Some(FirstPackets::Complete)
+    );
     // One that was up when it appeared may have sent before.
     loopback(&lab, "tap1", "UP");
     let up = lab.create("G.V().Has('Name', 'tap1')");

@@ -15,7 +15,7 @@ use flowtap_flow::timestamp::Timestamp;
 
 use super::cut;
 use crate::bpf::KernelFilter;
-use crate::early::{Duplicates, EarlyPacket, EarlyPackets};
+use crate::early::{Covered, Covering, Duplicates, EarlyPacket, EarlyPackets};
 use crate::feed::Feed;
 use crate::packet_socket::PacketSocket;
 
@@ -27,6 +27,7 @@ pub(super) struct Handover {
     /// From when on the counter of refused packets counts, too.
     bound: Timestamp,
     duplicates: Duplicates,
+    covering: Option<Covering>,
 }
 
 impl Handover {
@@ -39,28 +40,39 @@ impl Handover {
         snaplen: u32,
         bind: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Self> {
+        let (covered, covering) = early.begin();
         // Room for what comes while both see it. What is lost up to here is lost; later packets are in
         // the ring.
-        let dropped = early.drain()?;
+        let lost = early.drain()?;
         let bound = Timestamp::now();
         bind()?;
         grace_period()?;
+        let (packets, dropped) = match covered {
+            Covered::All => (Vec::new(), 0),
+            Covered::Until { time, dropped } => {
+                let mut packets = early.take()?;
+                packets.retain(|packet| packet.timestamp > time);
+                (packets, lost.saturating_sub(dropped))
+            }
+        };
         Ok(Self {
-            packets: early.take()?,
+            packets,
             dropped,
             bound,
             duplicates: Duplicates::new(snaplen),
+            covering,
         })
     }
 
-    /// Hands the early packets on, as the ring would have, and returns what to leave out of the ring.
+    /// Hands the early packets on, as the ring would have, and returns what to leave out of the ring, and
+    /// where to say how far the ring came.
     pub(super) fn deliver(
         mut self,
         filter: Option<&KernelFilter>,
         snaplen: u32,
         link_type: LinkType,
         feed: &mut Feed,
-    ) -> Duplicates {
+    ) -> (Duplicates, Option<Covering>) {
         feed.dropped(DropReason::Kernel, self.dropped);
         for chunk in self.packets.chunks(BATCH) {
             let mut wires = ArrayVec::<(Timestamp, Vec<u8>, u32), BATCH>::new();
@@ -81,7 +93,7 @@ impl Handover {
                 .collect();
             feed.give(&batch);
         }
-        self.duplicates
+        (self.duplicates, self.covering)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use flowtap_flow::packet::{BATCH, LinkType, Packet};
+use flowtap_flow::timestamp::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::cut;
@@ -65,9 +66,9 @@ impl AfPacketReader {
         let stop = StopEvent::new(&context.stop)?;
         let mut feed = Feed::new(context, &self.node_tid);
         let filter = self.filter.as_ref();
-        let duplicates = match self.handover {
+        let (duplicates, covering) = match self.handover {
             Some(handover) => handover.deliver(filter, self.snaplen, self.link_type, &mut feed),
-            None => Duplicates::new(self.snaplen),
+            None => (Duplicates::new(self.snaplen), None),
         };
         let mut intake = Intake {
             feed,
@@ -76,6 +77,7 @@ impl AfPacketReader {
             filter: self.filter.filter(|_| self.filters_here),
             duplicates,
             taken: 0,
+            newest: Timestamp::ZERO,
         };
         let (mut ring, mut tally) = (self.ring, self.tally);
         let (mut source, mut blocks) = (Source::Up, 0);
@@ -93,7 +95,13 @@ impl AfPacketReader {
                 source = source.wait(&ring, &stop)?;
             }
         }
-        finish(&mut ring, &mut tally, &mut intake)
+        let ending = Timestamp::now();
+        finish(&mut ring, &mut tally, &mut intake)?;
+        if let Some(covering) = covering {
+            // Whatever came before `ending` was in the ring or refused; what came just after may be, too.
+            covering.end(ending.max(intake.newest));
+        }
+        Ok(())
     }
 }
 
@@ -166,6 +174,8 @@ struct Intake {
     duplicates: Duplicates,
     /// Packets taken out of the ring, whatever became of them.
     taken: u64,
+    /// When the newest of them came.
+    newest: Timestamp,
 }
 
 impl Intake {
@@ -178,6 +188,7 @@ impl Intake {
             {
                 self.taken += 1;
                 let timestamp = frame.timestamp;
+                self.newest = self.newest.max(timestamp);
                 if self.duplicates.take(&frame.frame()) {
                     continue;
                 }

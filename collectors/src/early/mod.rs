@@ -9,6 +9,7 @@
 //! there before: it holds what comes in at interfaces that do not exist yet, and makes early sockets
 //! whose first packet is the interface's first.
 
+mod coverage;
 mod duplicates;
 mod packet;
 mod watch;
@@ -22,6 +23,8 @@ use crate::namespace::inside;
 use crate::packet_socket::{PacketSocket, Receiver};
 use crate::{CollectError, Interface};
 
+pub use coverage::Coverage;
+pub(crate) use coverage::{Covered, Covering};
 pub(crate) use duplicates::Duplicates;
 pub(crate) use packet::EarlyPacket;
 pub use watch::EarlyWatch;
@@ -85,7 +88,10 @@ impl EarlySocket {
             }),
         };
         Ok(Self {
-            packets: EarlyPackets(Arc::new(shared)),
+            packets: EarlyPackets {
+                shared: Arc::new(shared),
+                coverage: None,
+            },
         })
     }
 
@@ -104,20 +110,20 @@ impl EarlySocket {
     pub fn limit_queue(&self, bytes: usize) -> io::Result<()> {
         // The kernel doubles what it is told.
         let told = libc::c_int::try_from(bytes / 2).unwrap_or(libc::c_int::MAX);
-        self.packets.lock().socket.set_receive_buffer(told)
+        self.packets.shared.lock().socket.set_receive_buffer(told)
     }
 
     /// When the socket was opened: packets from then on are held, and what a watch held before.
     #[must_use]
     pub fn opened(&self) -> Timestamp {
-        self.packets.0.opened
+        self.packets.shared.opened
     }
 
     /// True if everything is held that ever came in at the interface: it appeared while an
     /// [`EarlyWatch`] was there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.packets.0.is_complete
+        self.packets.shared.is_complete
     }
 }
 
@@ -137,7 +143,10 @@ struct Held {
 
 /// The packets that an [`EarlySocket`] holds. It keeps the socket open.
 #[derive(Clone, Debug)]
-pub struct EarlyPackets(Arc<Shared>);
+pub struct EarlyPackets {
+    shared: Arc<Shared>,
+    coverage: Option<Coverage>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -159,28 +168,56 @@ struct State {
 }
 
 impl EarlyPackets {
-    /// The index of their interface.
-    pub(crate) fn index(&self) -> u32 {
-        self.0.index
+    /// Those alone that no source before has taken; `coverage` is the same for all sources of a capture at
+    /// this interface.
+    #[must_use]
+    pub fn after(self, coverage: Coverage) -> Self {
+        Self {
+            coverage: Some(coverage),
+            ..self
+        }
     }
 
+    /// The index of their interface.
+    pub(crate) fn index(&self) -> u32 {
+        self.shared.index
+    }
+
+    /// A source begins. Returns what was taken before it, and where to say how far it came.
+    pub(crate) fn begin(&self) -> (Covered, Option<Covering>) {
+        match &self.coverage {
+            None => (Covered::default(), None),
+            Some(coverage) => {
+                let covering = Covering::new(coverage.clone(), Arc::downgrade(&self.shared));
+                (coverage.begin(), Some(covering))
+            }
+        }
+    }
+
+    /// [`Shared::drain`].
+    pub(crate) fn drain(&self) -> io::Result<u64> {
+        self.shared.drain()
+    }
+
+    /// Everything up to now.
+    pub(crate) fn take(&self) -> io::Result<Vec<EarlyPacket>> {
+        let mut state = self.shared.lock();
+        state.drain()?;
+        Ok(state.log.clone())
+    }
+}
+
+impl Shared {
     /// Reads what the kernel has queued up to now, so that it has room. Returns how many packets it, or
     /// the log, had no room for since the socket was opened.
-    pub(crate) fn drain(&self) -> io::Result<u64> {
+    fn drain(&self) -> io::Result<u64> {
         let mut state = self.lock();
         state.drain()?;
         Ok(state.dropped)
     }
 
-    /// Everything up to now.
-    pub(crate) fn take(&self) -> io::Result<Vec<EarlyPacket>> {
-        let mut state = self.lock();
-        state.drain()?;
-        Ok(state.log.clone())
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use flowtap_collectors::afpacket::AfPacket;
-use flowtap_collectors::{CaptureRequest, EarlySocket, EarlyWatch, Interface};
+use flowtap_collectors::{CaptureRequest, Coverage, EarlySocket, EarlyWatch, Interface};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::frames::{Sender, number, udp};
@@ -226,6 +226,41 @@ fn two_captures_take_the_same_first_frames_each_with_its_own_filter() {
     for finished in [all, odd, none] {
         assert!(finished.ledger.balances() && finished.ledger.dropped_total() == 0);
     }
+}
+
+#[test]
+fn a_source_goes_on_where_the_one_before_left_off() {
+    let (switch, machine) = (Namespace::new(), Namespace::new());
+    let watch = EarlyWatch::open(Some(switch.path())).expect("opened");
+    let (hostile, early, interface) = boot(&switch, &machine, &watch);
+    let coverage = Coverage::default();
+    let request = CaptureRequest {
+        interface,
+        early: Some(early.packets().after(coverage.clone())),
+        ..CaptureRequest::default()
+    };
+    let (mut taken, mut sources) = (Vec::new(), Vec::new());
+    // Unplugged and plugged in again, each time with a while in between.
+    for round in 1..=4 {
+        hostile.wait_for(round * 1_000);
+        let running = Running::start(&AfPacket::default(), request.clone());
+        hostile.wait_for(round * 1_000 + 500);
+        let finished = running.stop();
+        taken.extend(numbers(&finished));
+        sources.push(finished.ledger);
+    }
+    hostile.stop();
+    let expected: Vec<u32> = (0..u32::try_from(taken.len()).unwrap()).collect();
+    assert!(taken == expected, "{sources:?}");
+    assert!(
+        sources
+            .iter()
+            .all(|ledger| ledger.balances() && ledger.dropped_total() == 0)
+    );
+    // One that does not say how far it came leaves nothing.
+    coverage.close();
+    let finished = Running::start(&AfPacket::default(), request).stop();
+    assert!(finished.seen.is_empty(), "{:?}", finished.ledger);
 }
 
 #[test]
