@@ -26,7 +26,8 @@ pub struct CaptureServices {
     pub points: PointsFactory,
     /// What outlives this process.
     pub store: Arc<dyn CaptureStore>,
-    /// Flowtap's own traffic, which no capture takes in: packets from or to one of these.
+    /// Flowtap's own traffic, which no capture takes in: packets from or to one of these. `0.0.0.0` and `::`
+    /// stand for each address that the host has.
     pub exclude: Vec<SocketAddr>,
     /// How packets become flows where a capture does not say.
     pub defaults: PointOptions,

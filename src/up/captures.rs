@@ -51,11 +51,7 @@ pub(super) fn start(
         collectors: collectors(sflow),
         points: Arc::new(move |options, ledger| table.points(options, ledger)),
         store: Arc::new(store.resources()),
-        // One that listens everywhere has no address of its own.
-        exclude: Some(http)
-            .filter(|http| !http.ip().is_unspecified())
-            .into_iter()
-            .collect(),
+        exclude: vec![http],
         defaults,
         limits: limits(),
     })?)

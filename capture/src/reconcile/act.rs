@@ -8,6 +8,7 @@ use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::{NodeId, Snapshot};
 use tokio_util::sync::CancellationToken;
 
+use super::exclude::own_traffic;
 use super::judge::{Verdict, judge};
 use super::reader::{Job, Opened, spawn};
 use super::slot::{Next, Running, Since, Slot, Trouble};
@@ -171,7 +172,7 @@ impl Reconciler {
                 interface: interface.clone(),
                 filter: declared.filter(),
                 snaplen: declared.snaplen(),
-                exclude: self.services.exclude.clone(),
+                exclude: own_traffic(&self.services.exclude, graph, self.services.graph.host()),
                 port: declared.port(),
                 early: None,
             },

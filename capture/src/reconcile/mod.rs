@@ -8,6 +8,7 @@
 mod act;
 mod coverage;
 mod early;
+mod exclude;
 mod expiry;
 mod judge;
 mod link;

@@ -1,6 +1,6 @@
 //! Filters as the kernel runs them at a socket.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use flowtap_flow::packet::{FilterCompiler as _, LinkType};
@@ -149,23 +149,25 @@ pub(crate) fn expression(
         // Alone, or `a) or (b` would pass between our parentheses.
         LibpcapCompiler.compile(filter, link_type)?;
     }
-    let mut expression = String::new();
-    for address in exclude {
-        let and = if expression.is_empty() { "" } else { " and " };
-        // A string takes all that is written to it.
-        let _ = write!(
-            expression,
-            "{and}not (host {} and port {})",
-            address.ip(),
-            address.port()
-        );
-    }
+    let expression = all_but(exclude);
     Ok(match filter {
         None if expression.is_empty() => None,
         None => Some(expression),
         Some(filter) if expression.is_empty() => Some(filter.to_owned()),
         Some(filter) => Some(format!("{expression} and ({filter})")),
     })
+}
+
+/// Everything that is not from or to one of `addresses`; empty for none. Ports come first where there are
+/// several addresses: few packets have them.
+fn all_but(addresses: &[SocketAddr]) -> String {
+    let ports: BTreeSet<u16> = addresses.iter().map(SocketAddr::port).collect();
+    let conditions = ports.into_iter().map(|port| {
+        let hosts = addresses.iter().filter(|address| address.port() == port);
+        let hosts: Vec<String> = hosts.map(|address| format!("host {}", address.ip())).collect();
+        format!("not (port {port} and ({}))", hosts.join(" or "))
+    });
+    conditions.collect::<Vec<_>>().join(" and ")
 }
 
 /// A live handle, which compiles for tags that the kernel has taken off. Nothing is read from it.
@@ -222,10 +224,15 @@ mod tests {
         );
         assert_eq!(
             both.unwrap().unwrap(),
-            "not (host 10.0.0.1 and port 8082) and not (host ::1 and port 53) and (vlan 7 or tcp)"
+            "not (port 53 and (host ::1)) and not (port 8082 and (host 10.0.0.1)) and (vlan 7 or tcp)"
         );
         let alone = expression(None, &["10.0.0.1:8082".parse().unwrap()], LinkType::ETHERNET);
-        assert_eq!(alone.unwrap().unwrap(), "not (host 10.0.0.1 and port 8082)");
+        assert_eq!(alone.unwrap().unwrap(), "not (port 8082 and (host 10.0.0.1))");
+        let several = ["10.0.0.1:8082", "10.0.0.2:8082", "[::1]:8082"].map(|text| text.parse().unwrap());
+        assert_eq!(
+            expression(None, &several, LinkType::ETHERNET).unwrap().unwrap(),
+            "not (port 8082 and (host 10.0.0.1 or host 10.0.0.2 or host ::1))"
+        );
         assert!(
             compile("", &["10.0.0.1:8082", "10.0.0.2:8082"], 0)
                 .unwrap()
