@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::capture_machine::{came_in, sent_by};
 use crate::lab::Lab;
 use crate::support::{PATIENCE, Server, eventually, need, pipe};
 
@@ -243,6 +244,47 @@ fn no_boot_is_missed() {
         assert!(Instant::now() < deadline, "sent and seen: {differ:?}");
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+#[test]
+fn a_machine_that_is_plugged_in_again_is_seen_without_a_gap_and_nothing_twice() {
+    let (lab, data) = lab("r");
+    let server = lab.server_alone(data.path());
+    let id = create(
+        &server,
+        &["--gremlin", "G.V().HasKey('ExtID.vm-id').Has('Name', 'tapr1')"],
+    );
+    lab.script("boot-vm.sh", &["r1", "10.77.3.1"]);
+    let machine = lab.namespace("r1");
+    // Whether or not the switch takes its packets, they come in at its interface. Nobody answers.
+    let send = "ping -q -c20 -i0.01 -W0.1 -b 10.77.255.255 >/dev/null 2>&1; true";
+    for _ in 0..4 {
+        lab.inside(&machine, &["sh", "-c", send]);
+        lab.script("replug.sh", &["r1"]);
+    }
+    lab.inside(&machine, &["sh", "-c", send]);
+    lab.ip(&machine, &["link", "set", "eth0", "down"]);
+    let links = lab.ip(&machine, &["-j", "link", "show", "eth0"]);
+    let links: Value = serde_json::from_str(&links).expect("JSON");
+    let mac = links[0]["address"].as_str().expect("an address");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (seen, sent) = (sent_by(&server, mac), came_in(&lab, "tapr1"));
+        if seen == sent {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{seen} of {sent} packets: {}",
+            capture(&server, &id)
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(came_in(&lab, "tapr1") >= 100);
+    let capture = capture(&server, &id);
+    let starts = capture["Events"].as_array().expect("a log").iter();
+    let starts = starts.filter(|event| event["Event"] == "capturing");
+    assert!(starts.count() > 1, "{}", capture["Events"]);
 }
 
 #[test]

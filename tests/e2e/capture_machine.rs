@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::support::{Server, eventually, need, pipe};
 
 /// Packets of all flows that have `mac` at the end that sent them.
-fn sent_by(server: &Server, mac: &str) -> u64 {
+pub(crate) fn sent_by(server: &Server, mac: &str) -> u64 {
     let flows = server.query("G.Flows()");
     let sent = |flow: &Value, end: &str, packets: &str| {
         let is_sender = flow["Link"][end] == mac;
@@ -23,7 +23,7 @@ fn sent_by(server: &Server, mac: &str) -> u64 {
 }
 
 /// Packets that came in at an interface of the switch, as the kernel counts them.
-fn came_in(lab: &Lab, interface: &str) -> u64 {
+pub(crate) fn came_in(lab: &Lab, interface: &str) -> u64 {
     let links = lab.ip(&lab.switch(), &["-j", "-s", "link", "show", interface]);
     let links: Value = serde_json::from_str(&links).expect("JSON");
     links[0]["stats64"]["rx"]["packets"].as_u64().expect("a count")
