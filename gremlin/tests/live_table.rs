@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use flowtap_flow::ledger::Ledger;
-use flowtap_flow::packet::{BATCH, LinkType, Packet};
+use flowtap_flow::packet::{BATCH, LinkType, Packet, Sink};
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::query::{Batch, Cancel, UpdateSink};
@@ -29,7 +29,8 @@ impl UpdateSink for Forget {
 type Seen = (Timestamp, Vec<u8>);
 
 /// The recording in a table, and its packets in the order of the file.
-fn replayed() -> (Engine, Vec<Seen>) {
+/// The sink comes along: while it lives, what it keeps is not handed over.
+fn replayed() -> (Engine, Vec<Seen>, Box<dyn Sink>) {
     let table = FlowTable::new(TableOptions::default(), Arc::new(Forget));
     let options = PointOptions {
         raw_packet_limit: PointOptions::UNLIMITED,
@@ -58,6 +59,7 @@ fn replayed() -> (Engine, Vec<Seen>) {
             EngineOptions::default(),
         ),
         seen,
+        sink,
     )
 }
 
@@ -70,7 +72,7 @@ fn number(engine: &Engine, text: &str) -> i64 {
 
 #[test]
 fn pings_are_found_counted_and_given_back() {
-    let (engine, seen) = replayed();
+    let (engine, seen, _sink) = replayed();
     // ICMP in IPv4 in Ethernet, told from the bytes alone.
     let is_ping = |data: &[u8]| data.get(12..14) == Some(&[8, 0]) && data.get(23) == Some(&1);
     let mut pings: Vec<Seen> = seen.into_iter().filter(|(_, data)| is_ping(data)).collect();
