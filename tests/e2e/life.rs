@@ -40,6 +40,11 @@ fn starts_answers_and_stops() {
         .collect();
     types.sort_unstable();
     assert_eq!(types, ["pcapsocket", "sflow", "upload"]);
+    // A capture that waits, or failed, is no fault of the service.
+    for gremlin in ["G.V().Has('Name', 'nobody')", "G.V().Has('Type', 'host')"] {
+        server.text(&["capture", "create", "--gremlin", gremlin]);
+    }
+    assert_eq!(server.get("/readyz").0, 200);
 
     let asked = Instant::now();
     let (status, log) = server.terminate();
