@@ -314,8 +314,10 @@ fn the_first_frame_of_a_machine_that_does_not_wait_is_there() {
         assert_eq!(String::from_utf8_lossy(&first), "frame 000000", "{vm}");
         lab.script("kill-vm.sh", &[&vm]);
     }
-    let capture = capture(&server, &id);
-    assert!(balanced(&capture["Ledger"]), "{}", capture["Ledger"]);
+    // What is in the last machine's ring may still be on its way.
+    eventually("a ledger that adds up", || {
+        balanced(&capture(&server, &id)["Ledger"]).then_some(())
+    });
 }
 
 #[test]
