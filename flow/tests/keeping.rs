@@ -3,7 +3,9 @@
 mod support;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use flowtap_flow::ledger::Ledger;
 use flowtap_flow::packet::{LinkType, Packet};
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::query::{Cancel, FlowReader};
@@ -140,6 +142,25 @@ fn the_first_packets_of_each_flow_are_kept_as_they_were() {
     assert_eq!((packets[0].len, &packets[0].data[..]), (1500, &frame[..]));
     assert_eq!(bench.live()[0].raw_packets_captured, 2);
     assert_eq!(bench.balance().raw_kept, 2);
+}
+
+#[test]
+fn each_reader_of_a_point_counts_in_its_own_ledger() {
+    let mut bench = Bench::new();
+    let frame = udp_frame(true, 1, 2, b"payload");
+    bench.see(1_000, &frame);
+    let first = Arc::clone(&bench.ledger);
+    // The source ends; another one begins at the same node.
+    let ledger = Arc::new(Ledger::default());
+    let points = bench.table.points(PointOptions::default(), Arc::clone(&ledger));
+    bench.sink = points.open("");
+    bench.ledger = ledger;
+    bench.see(1_001, &frame);
+    bench.see(1_002, &frame);
+    bench.sink.flush();
+    assert_eq!((first.snapshot().kept, first.snapshot().raw_kept), (1, 1));
+    assert_eq!((bench.balance().kept, bench.balance().raw_kept), (2, 2));
+    assert_eq!(bench.live().len(), 1);
 }
 
 #[test]

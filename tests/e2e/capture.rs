@@ -282,6 +282,7 @@ fn a_machine_that_is_plugged_in_again_is_seen_without_a_gap_and_nothing_twice() 
     }
     assert!(came_in(&lab, "tapr1") >= 100);
     let capture = capture(&server, &id);
+    assert!(balanced(&capture["Ledger"]), "{}", capture["Ledger"]);
     let starts = capture["Events"].as_array().expect("a log").iter();
     let starts = starts.filter(|event| event["Event"] == "capturing");
     assert!(starts.count() > 1, "{}", capture["Events"]);

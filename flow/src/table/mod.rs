@@ -290,14 +290,8 @@ impl CapturePoints {
         }
         let number = u32::try_from(points.list.len()).unwrap_or(u32::MAX);
         let node_tid = Arc::clone(&id.1);
-        let (options, ledger) = (self.options.clone(), Arc::clone(&self.ledger));
-        let point = Arc::new(Point::new(
-            number,
-            node_tid,
-            options,
-            ledger,
-            Arc::clone(&self.budget),
-        ));
+        let options = self.options.clone();
+        let point = Arc::new(Point::new(number, node_tid, options, Arc::clone(&self.budget)));
         points.list.push(Arc::clone(&point));
         points.numbers.insert(id, number);
         point
@@ -306,6 +300,7 @@ impl CapturePoints {
 
 impl Points for CapturePoints {
     fn open(&self, node_tid: &str) -> Box<dyn Sink> {
-        Box::new(PointSink::new(Arc::clone(&self.table), self.point(node_tid)))
+        let (table, ledger) = (Arc::clone(&self.table), Arc::clone(&self.ledger));
+        Box::new(PointSink::new(table, self.point(node_tid), ledger))
     }
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::kept::{PacketChunk, RawBudget};
-use crate::ledger::Ledger;
 use crate::point::PointOptions;
 
 /// What one reader keeps at the moment, where queries can see it.
@@ -24,7 +23,6 @@ pub(super) struct Point {
     pub(super) number: u32,
     pub(super) node_tid: Arc<str>,
     pub(super) options: PointOptions,
-    pub(super) ledger: Arc<Ledger>,
     pub(super) budget: Arc<RawBudget>,
     /// Of each reader, what it has not handed over.
     chunks: Mutex<Vec<Weak<OpenChunk>>>,
@@ -38,14 +36,12 @@ impl Point {
         number: u32,
         node_tid: Arc<str>,
         options: PointOptions,
-        ledger: Arc<Ledger>,
         budget: Arc<RawBudget>,
     ) -> Self {
         Self {
             number,
             node_tid,
             options,
-            ledger,
             budget,
             chunks: Mutex::default(),
             packets: AtomicU64::new(0),

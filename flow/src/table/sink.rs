@@ -10,7 +10,7 @@ use crate::extra_layers;
 use crate::flow::{FinishType, FlowId};
 use crate::kept::record_len;
 use crate::layers::{Layer, LayersPath, PathId};
-use crate::ledger::DropReason;
+use crate::ledger::{DropReason, Ledger};
 use crate::packet::{BATCH, Packet, Sink};
 use crate::point::ExtraLayers;
 use crate::query::{Batch, FlowUpdate};
@@ -26,6 +26,8 @@ use super::tcp::TcpTracker;
 pub(super) struct PointSink {
     pub(super) table: Arc<FlowTable>,
     pub(super) point: Arc<Point>,
+    /// Where its packets are counted. A point outlives its readers, and each may bring its own.
+    ledger: Arc<Ledger>,
     pub(super) decode: DecodeOptions,
     pub(super) defragmenter: Option<Defragmenter>,
     interval_nanos: i64,
@@ -53,7 +55,7 @@ pub(super) struct PointSink {
 const BUDGET_WAIT_STEPS: usize = 10_000;
 
 impl PointSink {
-    pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>) -> Self {
+    pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>, ledger: Arc<Ledger>) -> Self {
         Self {
             decode: DecodeOptions::new(point.number, point.options.layer_key_mode),
             defragmenter: point.options.ip_defrag.then(Defragmenter::default),
@@ -71,6 +73,7 @@ impl PointSink {
             raw_over_budget: 0,
             table,
             point,
+            ledger,
         }
     }
 
@@ -99,7 +102,7 @@ impl PointSink {
             std::mem::take(&mut self.raw_over_budget),
         );
         if kept + over_budget > 0 {
-            self.point.ledger.raw(kept, over_budget);
+            self.ledger.raw(kept, over_budget);
         }
     }
 
@@ -308,7 +311,7 @@ impl PointSink {
             parent = self.account(&table, part, *hash, packet, &seen);
         }
 
-        let ledger = &self.point.ledger;
+        let ledger = &self.ledger;
         ledger.keep(batch.len() as u64 - unsupported - undecodable);
         if unsupported + undecodable > 0 {
             ledger.drop_packets(DropReason::LinkType, unsupported);
