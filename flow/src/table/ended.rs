@@ -10,79 +10,90 @@ use ahash::RandomState;
 
 use crate::flow::FlowId;
 
-/// Milliseconds remembered: sources are at different times when several files are replayed at once.
-const MAX_MILLIS: usize = 16;
-/// UUIDs remembered of one millisecond, 16 bytes each; then flows of it get other ones unasked. With
-/// 256 groups and [`MAX_MILLIS`] that is 256 MiB if every source stands still, some KiB in practice.
+/// Flows remembered in a group, one in a slot. All groups hold 16,384 of them in 512 KiB: to note one
+/// touches one place of the second-level cache.
+const SLOTS: usize = 64;
+/// Milliseconds of which more is remembered.
+const CROWDS: usize = 8;
+/// UUIDs remembered of such a one, 16 bytes each; then flows of it get other ones unasked. With 256 groups
+/// that is 128 MiB if every source stands still, and next to nothing in practice.
 const MAX_UUIDS: usize = 4096;
 
 /// The flows of one group that have ended lately.
-#[derive(Default)]
 pub(super) struct Ended {
-    /// Oldest first.
-    recent: VecDeque<Millisecond>,
-}
-
-struct Millisecond {
-    point: u32,
-    millis: i64,
-    uuids: HashSet<FlowId, RandomState>,
+    /// Each in the slot that its UUID chooses, until another takes it.
+    slots: [Option<(Moment, FlowId)>; SLOTS],
+    /// Flows whose slot was taken by one of the same millisecond. Oldest first.
+    crowds: VecDeque<(Moment, HashSet<FlowId, RandomState>)>,
     /// How often another UUID was asked for.
     asked: i64,
+}
+
+/// A millisecond at a capture point.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    point: u32,
+    millis: i64,
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self {
+            slots: [None; SLOTS],
+            crowds: VecDeque::new(),
+            asked: 0,
+        }
+    }
 }
 
 impl Ended {
     /// Notes that the flow `uuid` has ended, which began at `millis` at this capture point.
     pub(super) fn note(&mut self, point: u32, millis: i64, uuid: FlowId) {
-        let of = match self.find(point, millis) {
-            Some(number) => number,
-            None => self.add(point, millis),
-        };
-        if let Some(of) = self.recent.get_mut(of)
-            && of.uuids.len() < MAX_UUIDS
+        let moment = Moment { point, millis };
+        let before = self.slots[slot(uuid)].replace((moment, uuid));
+        if let Some((of, displaced)) = before
+            && of == moment
+            && displaced != uuid
         {
-            of.uuids.insert(uuid);
+            self.crowd(moment, displaced);
         }
     }
 
     /// If a flow that begins at `millis` at this capture point may not be named `uuid`: a number that
-    /// was not given for this millisecond before, to make another name with.
+    /// was not given before, to make another name with.
     pub(super) fn collides(&mut self, point: u32, millis: i64, uuid: FlowId) -> Option<i64> {
-        if self.recent.is_empty() {
+        let moment = Moment { point, millis };
+        let is_crowded = || {
+            let crowd = self.crowds.iter().find(|(of, _)| *of == moment);
+            crowd.is_some_and(|(_, uuids)| uuids.len() >= MAX_UUIDS || uuids.contains(&uuid))
+        };
+        if self.slots[slot(uuid)] != Some((moment, uuid)) && !is_crowded() {
             return None;
         }
-        let number = self.find(point, millis)?;
-        let of = self.recent.get_mut(number)?;
-        if of.uuids.len() < MAX_UUIDS && !of.uuids.contains(&uuid) {
-            return None;
-        }
-        of.asked += 1;
-        Some(of.asked)
+        self.asked += 1;
+        Some(self.asked)
     }
 
-    fn find(&self, point: u32, millis: i64) -> Option<usize> {
-        let is_it = |of: &Millisecond| of.millis == millis && of.point == point;
-        self.recent.iter().rposition(is_it)
-    }
-
-    fn add(&mut self, point: u32, millis: i64) -> usize {
-        let mut uuids = HashSet::default();
-        if self.recent.len() >= MAX_MILLIS
-            && let Some(oldest) = self.recent.pop_front()
-            // A set that was filled by a burst is not kept for its memory.
-            && oldest.uuids.capacity() < 64
-        {
-            uuids = oldest.uuids;
-            uuids.clear();
-        }
-        self.recent.push_back(Millisecond {
-            point,
-            millis,
-            uuids,
-            asked: 0,
+    fn crowd(&mut self, moment: Moment, uuid: FlowId) {
+        let known = self.crowds.iter().position(|(of, _)| *of == moment);
+        let place = known.unwrap_or_else(|| {
+            if self.crowds.len() >= CROWDS {
+                self.crowds.pop_front();
+            }
+            self.crowds.push_back((moment, HashSet::default()));
+            self.crowds.len() - 1
         });
-        self.recent.len() - 1
+        if let Some((_, uuids)) = self.crowds.get_mut(place)
+            && uuids.len() < MAX_UUIDS
+        {
+            uuids.insert(uuid);
+        }
     }
+}
+
+/// The slot of a flow. UUIDs are hashes: any of their bits will do.
+fn slot(uuid: FlowId) -> usize {
+    usize::try_from(uuid.0 % SLOTS as u64).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -102,24 +113,42 @@ mod tests {
     }
 
     #[test]
+    fn all_of_a_millisecond_are_remembered_and_no_others() {
+        let mut ended = Ended::default();
+        for uuid in 0..1_000 {
+            ended.note(1, 5, FlowId(uuid));
+        }
+        assert!((0..1_000).all(|uuid| ended.collides(1, 5, FlowId(uuid)).is_some()));
+        assert!((1_000..2_000).all(|uuid| ended.collides(1, 5, FlowId(uuid)).is_none()));
+    }
+
+    #[test]
     fn sources_at_different_times_do_not_make_each_other_forget() {
         let mut ended = Ended::default();
-        for source in 0..10 {
-            ended.note(1, source * 1000, FlowId(7));
+        // A flow's UUID is another one in another millisecond.
+        let uuid = |source: u64| FlowId(source * 7);
+        for source in 0..10u64 {
+            ended.note(1, source.cast_signed() * 1000, uuid(source));
         }
-        for source in 0..10 {
-            assert!(ended.collides(1, source * 1000, FlowId(7)).is_some());
+        for source in 0..10u64 {
+            assert!(
+                ended
+                    .collides(1, source.cast_signed() * 1000, uuid(source))
+                    .is_some()
+            );
         }
     }
 
     #[test]
     fn a_source_without_a_clock_stays_bounded_and_unique() {
         let mut ended = Ended::default();
-        for uuid in 0..2 * MAX_UUIDS as u64 {
+        let many = 2 * (MAX_UUIDS + SLOTS) as u64;
+        for uuid in 0..many {
             ended.note(1, 0, FlowId(uuid));
         }
-        assert_eq!(ended.recent[0].uuids.len(), MAX_UUIDS);
-        // Not remembered, and for that very reason never given as it is.
-        assert!(ended.collides(1, 0, FlowId(2 * MAX_UUIDS as u64 - 1)).is_some());
+        assert_eq!(ended.crowds[0].1.len(), MAX_UUIDS);
+        // What is not remembered is for that very reason never given as it is.
+        assert!((0..many).all(|uuid| ended.collides(1, 0, FlowId(uuid)).is_some()));
+        assert!(ended.collides(1, 1, FlowId(5)).is_none());
     }
 }
