@@ -16,7 +16,11 @@ pub(super) fn prefetch<T>(value: &T) {
 
         const LINE: usize = 64;
         let begin = std::ptr::from_ref(value).cast::<i8>();
-        for at in (0..size_of::<T>()).step_by(LINE) {
+        // The last byte by itself: a value that begins within a line ends in one more.
+        for at in (0..size_of::<T>())
+            .step_by(LINE)
+            .chain([size_of::<T>().saturating_sub(1)])
+        {
             // SAFETY: a prefetch reads nothing that the program sees and cannot fault, whatever the
             // address; this one lies within `value`.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(at)) };
