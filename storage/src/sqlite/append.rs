@@ -35,7 +35,7 @@ pub(super) struct SegmentWriter {
 #[derive(Debug)]
 struct Memory {
     dictionary: Dictionary,
-    /// UUIDs of unfinished flows of this segment, with their rows: 24 bytes each.
+    /// UUIDs of unfinished flows with rows in this segment, and those rows: 24 bytes each.
     open_flows: HashMap<u64, i64, RandomState>,
     open_flows_limit: usize,
     last_flow: i64,
@@ -133,9 +133,9 @@ impl Memory {
     fn write_update(&mut self, statements: &mut Statements<'_>, update: &FlowUpdate) -> rusqlite::Result<()> {
         let flow = &update.flow;
         let finished = flow.finish_type != FinishType::NotFinished;
-        // Its totals are its one interval, and nothing of it will ever change.
-        let whole = update.first && finished && update.interval == flow.metric;
-        let id = self.flow_number(statements, update, finished)?;
+        // Its totals are its one interval. Most flows are short, and never heard of again.
+        let whole = update.first && update.interval == flow.metric;
+        let id = self.flow_number(statements, update, finished || whole)?;
         let texts = self.text_ids(statements, flow)?;
         if whole {
             self.write_whole(statements, id, flow, texts)?;
@@ -149,24 +149,23 @@ impl Memory {
         Ok(())
     }
 
-    /// The number for this update: a new one, or the one that the flow has in this segment.
+    /// The number for this update: a new one, or that of the flow's row in this segment, which then is
+    /// replaced. What is in a block stays as it is: it is `settled`, as what is finished.
     fn flow_number(
         &mut self,
         statements: &mut Statements<'_>,
         update: &FlowUpdate,
-        finished: bool,
+        settled: bool,
     ) -> rusqlite::Result<i64> {
         let uuid = update.flow.uuid.0;
-        // Most flows are short: first and last word at once. They never enter the map.
-        if !(update.first && finished) {
-            let known = if finished {
-                self.open_flows.remove(&uuid)
-            } else {
-                self.open_flows.get(&uuid).copied()
-            };
-            if let Some(id) = known {
-                return Ok(id);
-            }
+        // A flow that begins again was sent twice, and its row holds what is older.
+        let known = if settled || update.first {
+            self.open_flows.remove(&uuid)
+        } else {
+            self.open_flows.get(&uuid).copied()
+        };
+        if let Some(id) = known.filter(|_| !update.first) {
+            return Ok(id);
         }
         self.last_flow += 1;
         let id = self.last_flow;
@@ -176,7 +175,7 @@ impl Memory {
             statements.continued.execute([id, uuid.cast_signed()])?;
         }
         // A flow that finds the map full gets a new row with each update: more bytes, same answers.
-        if !finished && self.open_flows.len() < self.open_flows_limit {
+        if !settled && self.open_flows.len() < self.open_flows_limit {
             self.open_flows.insert(uuid, id);
         }
         Ok(id)

@@ -1,7 +1,7 @@
-//! Flows that are over, many in one blob: a row for each costs ten times as much.
+//! First updates of flows, many in one blob: a row for each costs ten times as much.
 //!
-//! A flow whose first update is its last never changes. Such flows are written side by side, in order
-//! of their numbers. Each is its [`columns`](super::columns) less what it has in common with the flow
+//! For most flows the first update is the last. A flow that goes on gets a row then, and what the block has
+//! of it is out of date but for its first interval. Flows are written side by side, in order of their numbers. Each is its [`columns`](super::columns) less what it has in common with the flow
 //! before it: a mask of four bytes, little endian, with a bit for each column that differs, then for
 //! each of those a byte `head` and what it says:
 //!

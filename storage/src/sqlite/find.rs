@@ -21,9 +21,8 @@ pub(super) struct FoundFlow {
     /// Its number in the segment.
     pub(super) id: i64,
     pub(super) uuid: FlowId,
-    /// The one interval of a flow that was over with its first update; `None` if its intervals have rows
-    /// of their own.
-    pub(super) whole: Option<FlowMetric>,
+    /// The interval of a first update; `None` for a row, whose intervals have rows of their own.
+    pub(super) first: Option<FlowMetric>,
 }
 
 impl FoundFlow {
@@ -34,7 +33,7 @@ impl FoundFlow {
         Ok(Self {
             id: row.get(0)?,
             uuid,
-            whole: None,
+            first: None,
         })
     }
 }
@@ -121,7 +120,7 @@ fn scan_block(data: &[u8], wanted: &IdSet, found: &mut Vec<FoundFlow>) -> Result
             found.push(FoundFlow {
                 id: values.id()?,
                 uuid,
-                whole: Some(values.metric()?),
+                first: Some(values.metric()?),
             });
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn visit(
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, SegmentError> {
     for flow in found {
-        if let Some(metric) = flow.whole
+        if let Some(metric) = flow.first
             && visit(flow.uuid, metric).is_break()
         {
             return Ok(ControlFlow::Break(()));
@@ -44,7 +44,7 @@ fn intervals(
     const COLUMNS: &str = "flow, start, last, ab_packets, ab_bytes, ba_packets, ba_bytes, rtt";
     let flows: HashMap<i64, FlowId, RandomState> = found
         .iter()
-        .filter(|flow| flow.whole.is_none())
+        .filter(|flow| flow.first.is_none())
         .map(|flow| (flow.id, flow.uuid))
         .collect();
     if flows.is_empty() {

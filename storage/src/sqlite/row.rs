@@ -9,7 +9,7 @@ use super::columns::{COUNT, Columns, Value, Values};
 /// takes the same parameters.
 const REPLACE: &str = "INSERT OR REPLACE INTO flow VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
      ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, \
-     ?30, ?31)";
+     ?30, ?31, ?32)";
 
 /// [`REPLACE`], prepared, with what is bound to it. Flows resemble the one before: most values stay,
 /// and need not be bound again (binding all took 15 % of the time of a row).

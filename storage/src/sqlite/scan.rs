@@ -59,6 +59,7 @@ impl<'a> FlowScan<'a> {
             let mut blocks = BlockScan {
                 blocks: of_blocks.between(first, last, self.cancel)?,
                 query: self.query,
+                continued: &continued,
                 texts: snapshot.texts,
                 wanted: Vec::new(),
             };
@@ -75,8 +76,7 @@ impl<'a> FlowScan<'a> {
                     }
                 }
                 let uuid = FlowId(found.get::<_, i64>(1)?.cast_unsigned());
-                let newest = continued.get(&uuid).is_none_or(|newest| *newest <= id);
-                if !newest || self.is_known(uuid) {
+                if is_outdated(&continued, uuid, id) || self.is_known(uuid) {
                     continue;
                 }
                 let flow = row::values(found)?
@@ -113,6 +113,7 @@ impl<'a> FlowScan<'a> {
 struct BlockScan<'a, 'c> {
     blocks: BlocksBetween<'a, 'c>,
     query: &'a FlowQuery,
+    continued: &'a Continued,
     texts: &'a [Arc<str>],
     /// Those of the block that was read last, with their numbers; the newest is the last.
     wanted: Vec<(i64, Flow)>,
@@ -127,6 +128,9 @@ impl BlockScan<'_, '_> {
             if !self.blocks.read_next(read)? {
                 return Ok(None);
             }
+            let continued = self.continued;
+            self.wanted
+                .retain(|(id, flow)| !is_outdated(continued, flow.uuid, *id));
         }
         let next = self.wanted.pop_if(|(number, _)| *number > id);
         Ok(next.map(|(_, flow)| flow))
@@ -152,9 +156,15 @@ fn read_block(
     Ok(())
 }
 
-/// Flows of which this segment or an older one has rows that are out of date, with the row here that
-/// is not.
-fn continued(snapshot: &Snapshot<'_>) -> rusqlite::Result<HashMap<FlowId, i64, RandomState>> {
+/// Flows of which this segment or an older one has versions that are out of date, with the number of
+/// that here which is not.
+type Continued = HashMap<FlowId, i64, RandomState>;
+
+fn is_outdated(continued: &Continued, uuid: FlowId, id: i64) -> bool {
+    continued.get(&uuid).is_some_and(|newest| id < *newest)
+}
+
+fn continued(snapshot: &Snapshot<'_>) -> rusqlite::Result<Continued> {
     let mut statement = snapshot
         .connection
         .prepare_cached("SELECT uuid, id FROM continued ORDER BY id")?;

@@ -8,11 +8,11 @@ CREATE TABLE dictionary (
     text TEXT NOT NULL
 ) STRICT;
 
--- One row per flow, replaced in place while it lives. Flows are numbered from 1 in order of arrival, here
+-- One row per flow of which a second update came, replaced in place while it lives. Flows are numbered from 1 in order of arrival, here
 -- and in flow_block together.
 -- 64-bit ids and counters are stored as the signed number with the same bits. Columns that queries
 -- test come first: SQLite decodes a row from the left and only as far as it must. Columns have no types
--- (they hold integers unless said): checking 31 values of each row would cost a tenth of writing it.
+-- (they hold integers unless said): checking 32 values of each row would cost a tenth of writing it.
 CREATE TABLE flow (
     id           INTEGER PRIMARY KEY,
     uuid,
@@ -44,11 +44,12 @@ CREATE TABLE flow (
     finish,       -- FinishType
     metric_span,  -- start and last of the totals, where they are not the flow's
     last_update,  -- LastUpdateMetric: seven 64-bit numbers, little endian
-    extra         -- FlowExtra as JSON
+    sampling,     -- Sampling: rate, packets and bytes both ways, five 64-bit numbers, little endian
+    extra         -- the rest of FlowExtra as JSON
 );
 
--- Flows whose first update was their last, many in one blob (its format: sqlite/block.rs). Their totals
--- are their only interval: they have no metric row. A block ends where its zone does.
+-- First updates of flows, for most the only one, many in one blob (its format: sqlite/block.rs). Their
+-- totals are their first interval: they have no metric row. A block ends where its zone does.
 CREATE TABLE flow_block (
     id   INTEGER PRIMARY KEY,  -- number of its first flow
     last INTEGER NOT NULL,     -- number of its last flow
@@ -56,14 +57,14 @@ CREATE TABLE flow_block (
     data BLOB NOT NULL
 ) STRICT;
 
--- Rows of `flow` that go on with a flow of which an earlier row, here or in an earlier segment, is
+-- Rows of `flow` that go on with a flow of which an earlier version, here or in an earlier segment, is
 -- out of date. A table of its own, so that a reader loads the few of them without a scan.
 CREATE TABLE continued (
     id   INTEGER PRIMARY KEY,  -- flow.id
     uuid INTEGER NOT NULL
 ) STRICT;
 
--- One row per update interval, only ever appended: in an order by flow, each insert would dirty a
+-- One row per update interval of a flow with a row, only ever appended: in an order by flow, each insert would dirty a
 -- page of its own.
 CREATE TABLE metric (
     id         INTEGER PRIMARY KEY,
