@@ -350,7 +350,8 @@ fn rules(rig: &Rig) {
     ];
     let create = rig.create("node-rule", &tor);
     rig.seen("V().Has('Name', 'TOR1', 'Type', 'fabric', 'Rack', 'r7')");
-    let on_tap = "V().Has('Type', 'veth', 'Name', 'tapvm1')";
+    // The host's own: labs of other tests have ports of this name, in their namespaces.
+    let on_tap = "V().Has('Type', 'host').Out('Type', 'veth', 'Name', 'tapvm1')";
     let update = |metadata: &str| {
         let query = format!("--query=G.{on_tap}");
         let metadata = format!("--metadata={metadata}");

@@ -139,9 +139,9 @@ fn metrics_are_no_revisions() {
     recorded.graph.set_metadata(&tap, "State", "UP").unwrap();
     recorded.history.recorder.flush(|| true).unwrap();
     let after = rows(&recorded.path());
-    // The first state did not last a millisecond, or it did.
+    // That it counts is a revision, and so is its state, if what was before lasted a millisecond.
     assert!(
-        (before..=before + 1).contains(&after),
+        (before..=before + 2).contains(&after),
         "{before} rows became {after}"
     );
 }
