@@ -180,7 +180,12 @@ impl PacketChunk {
     #[must_use]
     pub fn take(&mut self) -> Self {
         let empty = Self::new(self.budget.clone());
-        std::mem::replace(self, empty)
+        let mut taken = std::mem::replace(self, empty);
+        // What is handed over early shall hold no more memory than its budget says.
+        if taken.bytes.len() < CHUNK_BYTES / 2 {
+            taken.bytes.shrink_to_fit();
+        }
+        taken
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 mod capture;
 mod capture_churn;
 mod capture_machine;
+mod capture_together;
 mod command_line;
 mod functional;
 mod lab;

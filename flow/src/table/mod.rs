@@ -14,6 +14,7 @@ mod extra;
 mod fragments;
 mod map;
 mod point;
+mod points;
 mod prefetch;
 mod reader;
 mod sink;
@@ -21,7 +22,6 @@ mod state;
 mod tcp;
 mod tick;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -37,6 +37,7 @@ use crate::query::{Batch, FlowUpdate, UpdateSink};
 use evict::Group;
 use map::{FlowMap, KeyHash, SHARDS};
 use point::Point;
+use points::PointList;
 use sink::PointSink;
 use state::FlowState;
 
@@ -118,12 +119,6 @@ pub struct FlowTable {
     moving: RwLock<()>,
 }
 
-#[derive(Default)]
-struct PointList {
-    list: Vec<Arc<Point>>,
-    numbers: HashMap<(Arc<str>, Arc<str>), u32>,
-}
-
 impl FlowTable {
     /// An empty table that hands updates to `updates`.
     #[must_use]
@@ -199,16 +194,12 @@ impl FlowTable {
     }
 
     fn point_list(&self) -> Vec<Arc<Point>> {
-        self.points
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .list
-            .clone()
+        self.points.read().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     fn point(&self, number: u32) -> Option<Arc<Point>> {
         let points = self.points.read().unwrap_or_else(PoisonError::into_inner);
-        points.list.get(number as usize).cloned()
+        points.get(number).cloned()
     }
 
     fn moving(&self) -> RwLockReadGuard<'_, ()> {
@@ -281,26 +272,13 @@ struct CapturePoints {
     budget: Arc<RawBudget>,
 }
 
-impl CapturePoints {
-    fn point(&self, node_tid: &str) -> Arc<Point> {
-        let mut points = self.table.points.write().unwrap_or_else(PoisonError::into_inner);
-        let id = (self.options.capture_id.clone(), Arc::from(node_tid));
-        if let Some(number) = points.numbers.get(&id) {
-            return Arc::clone(&points.list[*number as usize]);
-        }
-        let number = u32::try_from(points.list.len()).unwrap_or(u32::MAX);
-        let node_tid = Arc::clone(&id.1);
-        let options = self.options.clone();
-        let point = Arc::new(Point::new(number, node_tid, options, Arc::clone(&self.budget)));
-        points.list.push(Arc::clone(&point));
-        points.numbers.insert(id, number);
-        point
-    }
-}
-
 impl Points for CapturePoints {
     fn open(&self, node_tid: &str) -> Box<dyn Sink> {
+        let opened = {
+            let mut points = self.table.points.write().unwrap_or_else(PoisonError::into_inner);
+            points.open(node_tid, &self.options, &self.budget)
+        };
         let (table, ledger) = (Arc::clone(&self.table), Arc::clone(&self.ledger));
-        Box::new(PointSink::new(table, self.point(node_tid), ledger))
+        Box::new(PointSink::new(table, opened, ledger))
     }
 }

@@ -1,6 +1,6 @@
 //! Capture points as the table knows them: number, options, and what their readers keep.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::kept::{PacketChunk, RawBudget};
@@ -26,6 +26,8 @@ pub(super) struct Point {
     pub(super) budget: Arc<RawBudget>,
     /// Of each reader, what it has not handed over.
     chunks: Mutex<Vec<Weak<OpenChunk>>>,
+    /// Which of the captures that read at the node at once it is.
+    twin: AtomicU32,
     packets: AtomicU64,
     packets_at_tick: AtomicU64,
     quiet_since: AtomicU64,
@@ -44,6 +46,7 @@ impl Point {
             options,
             budget,
             chunks: Mutex::default(),
+            twin: AtomicU32::new(0),
             packets: AtomicU64::new(0),
             packets_at_tick: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
@@ -66,6 +69,28 @@ impl Point {
         chunks.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// True if somebody reads at it.
+    pub(super) fn has_readers(&self) -> bool {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.iter().any(|chunk| chunk.strong_count() > 0)
+    }
+
+    pub(super) fn twin(&self) -> u32 {
+        self.twin.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_twin(&self, twin: u32) {
+        self.twin.store(twin, Ordering::Relaxed);
+    }
+
+    /// The node, as it goes into UUIDs: its TID, as Skydive has it, and what tells twins apart.
+    pub(super) fn identity(&self) -> Arc<str> {
+        match self.twin() {
+            0 => Arc::clone(&self.node_tid),
+            twin => format!("{}#{twin}", self.node_tid).into(),
+        }
+    }
+
     /// Notes that packets came.
     pub(super) fn count(&self, packets: u64) {
         self.packets.fetch_add(packets, Ordering::Relaxed);
@@ -77,6 +102,11 @@ impl Point {
         if packets != self.packets_at_tick.swap(packets, Ordering::Relaxed) {
             self.quiet_since.store(clock, Ordering::Relaxed);
         }
-        clock.saturating_sub(self.quiet_since.load(Ordering::Relaxed))
+        clock.saturating_sub(self.quiet_since())
+    }
+
+    /// The second of the table's clock since when no packet has come, as of the last tick.
+    pub(super) fn quiet_since(&self) -> u64 {
+        self.quiet_since.load(Ordering::Relaxed)
     }
 }

@@ -26,13 +26,13 @@ impl FlowTable {
         look: impl Fn(KeyHash, &FlowKey, &FlowState, &Point) -> Option<T>,
         mut visit: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let points = self.point_list();
+        let points = self.points_by_number(|_| ());
         for number in 0..SHARDS {
             cancel.check()?;
             let hashes = self.group(number).hashes();
             for hash in hashes {
                 let seen = self.flows.shard(hash).find(hash).and_then(|(key, state)| {
-                    let point = points.get(key.point() as usize)?;
+                    let (point, ()) = points.get(&key.point())?;
                     look(hash, &key, state, point)
                 });
                 if let Some(seen) = seen

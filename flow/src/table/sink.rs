@@ -19,6 +19,7 @@ use crate::timestamp::Timestamp;
 use super::FlowTable;
 use super::map::KeyHash;
 use super::point::{OpenChunk, Point};
+use super::points::Opened;
 use super::state::{FlowState, Seen};
 use super::tcp::TcpTracker;
 
@@ -39,6 +40,8 @@ pub(super) struct PointSink {
     out: Vec<FlowUpdate>,
     /// The path looked up last: most new flows of a source look alike.
     path: (LayersPath, PathId),
+    /// The node, as it goes into UUIDs.
+    identity: Arc<str>,
     /// What is kept and not handed over.
     chunk: Arc<OpenChunk>,
     /// Something was kept since the chunk was last looked at.
@@ -55,7 +58,12 @@ pub(super) struct PointSink {
 const BUDGET_WAIT_STEPS: usize = 10_000;
 
 impl PointSink {
-    pub(super) fn new(table: Arc<FlowTable>, point: Arc<Point>, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(table: Arc<FlowTable>, opened: Opened, ledger: Arc<Ledger>) -> Self {
+        let Opened {
+            point,
+            chunk,
+            identity,
+        } = opened;
         Self {
             decode: DecodeOptions::new(point.number, point.options.layer_key_mode),
             defragmenter: point.options.ip_defrag.then(Defragmenter::default),
@@ -66,7 +74,8 @@ impl PointSink {
             hashes: Vec::with_capacity(BATCH * 2),
             out: Vec::new(),
             path: (LayersPath::default(), PathId::default()),
-            chunk: point.open_chunk(),
+            chunk,
+            identity,
             has_kept: false,
             hands_chunk_over: false,
             raw_kept: 0,
@@ -188,14 +197,14 @@ impl PointSink {
 
     fn begin(&mut self, part: &Part, hash: KeyHash, at: i64) -> FlowState {
         let path = self.path(part.path);
-        let mut state = FlowState::begin(&part.key, part, path, at, &self.point);
+        let mut state = FlowState::begin(&part.key, part, path, at, &self.identity);
         let collides = self.table.group(hash.shard()).ended.collides(
             self.point.number,
             state.start_millis(),
             state.uuid,
         );
         if let Some(number) = collides {
-            state.rename(&part.key, &self.point, number);
+            state.rename(&part.key, &self.identity, number);
         }
         let options = &self.point.options;
         if part.tcp.present && (options.extra_tcp_metric || options.reassemble_tcp) {

@@ -44,6 +44,8 @@ const LONGEST_SILENCE: u16 = 49_152;
 
 /// How long a flow that has ended by FIN or RST still takes late packets in.
 pub(super) const FINISHED_HOLD_NANOS: i64 = 15_000_000_000;
+/// How long kept packets of a new flow may be in the store before the flow is.
+const PACKETS_ALONE_NANOS: i64 = 1_000_000_000;
 /// ARP and DNS conversations end after this silence (Skydive's `flow.application_timeout`).
 const SHORT_TIMEOUT_NANOS: i64 = 10_000_000_000;
 
@@ -90,14 +92,14 @@ pub(super) struct Seen {
 }
 
 impl FlowState {
-    /// A flow that begins with `part`. Nothing is counted yet.
-    pub(super) fn begin(key: &FlowKey, part: &Part, path: PathId, at: i64, point: &Point) -> Self {
+    /// A flow that begins with `part` at the node `identity`. Nothing is counted yet.
+    pub(super) fn begin(key: &FlowKey, part: &Part, path: PathId, at: i64, identity: &str) -> Self {
         let mut state = Self {
             start: at,
             last: at,
             ab_bytes: 0,
             ba_bytes: 0,
-            uuid: flow_ids(key, at.div_euclid(1_000_000), &point.node_tid).uuid,
+            uuid: flow_ids(key, at.div_euclid(1_000_000), identity).uuid,
             rtt: 0,
             probe_at: 0,
             ab_packets: 0,
@@ -125,9 +127,9 @@ impl FlowState {
     /// Gives the flow another UUID: one with its key has begun and ended in the same millisecond, and
     /// `number` tells it from all others of which that is true. It stands in bits of the time that no
     /// packet's time reaches, so that no other flow gets the same name.
-    pub(super) fn rename(&mut self, key: &FlowKey, point: &Point, number: i64) {
+    pub(super) fn rename(&mut self, key: &FlowKey, identity: &str, number: i64) {
         let millis = self.start_millis() ^ number << 44;
-        self.uuid = flow_ids(key, millis, &point.node_tid).uuid;
+        self.uuid = flow_ids(key, millis, identity).uuid;
     }
 
     /// When the flow began, in milliseconds: as precise as its UUID.
@@ -153,6 +155,12 @@ impl FlowState {
 
     pub(super) fn is_dirty(&self) -> bool {
         self.is(DIRTY)
+    }
+
+    /// True if no store has heard of this flow at `now`, nanoseconds of its own time, although packets of
+    /// it may be there: without their flow they are not to be found, should this process be killed.
+    pub(super) fn has_unstored_packets(&self, now: i64) -> bool {
+        self.raw_kept > 0 && !self.is(EMITTED) && now.saturating_sub(self.start) >= PACKETS_ALONE_NANOS
     }
 
     /// True once, and false until the next packet: the second chance before eviction.

@@ -4,8 +4,8 @@
 //! itself, so that a reader waits for one flow at the most.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::flow::FinishType;
 use crate::timestamp::Timestamp;
@@ -21,7 +21,10 @@ const TICKS: usize = 5;
 /// has ended, or the network is quiet and nothing is gained by waiting for the interval's end.
 const QUIET_SECONDS: u64 = 3;
 
-type NotedPoints = HashMap<u32, (Arc<Point>, bool)>;
+/// So long after its last flow must have ended, a capture point without readers is given up.
+const FORGET_SECONDS: u64 = 60;
+
+type NotedPoints<N> = HashMap<u32, (Arc<Point>, N)>;
 
 /// What to do with a flow.
 enum Verdict {
@@ -54,7 +57,9 @@ impl FlowTable {
                 if let Some(finish_type) = state.ended_at(now, expire) {
                     Verdict::Remove(finish_type)
                 } else if state.is_dirty()
-                    && (quiet || state.last.div_euclid(interval) < now.div_euclid(interval))
+                    && (quiet
+                        || state.last.div_euclid(interval) < now.div_euclid(interval)
+                        || state.has_unstored_packets(now))
                 {
                     Verdict::Update
                 } else {
@@ -63,6 +68,11 @@ impl FlowTable {
             });
         }
         self.flows.shrink();
+        let keeps = self.options.expire_after.as_secs() + FORGET_SECONDS;
+        if let Some(before) = self.clock.load(Ordering::Relaxed).checked_sub(keeps) {
+            let mut list = self.points.write().unwrap_or_else(PoisonError::into_inner);
+            list.forget_idle(before);
+        }
     }
 
     /// Hands every flow with something new to the store, and takes those out that FIN or RST have
@@ -82,14 +92,19 @@ impl FlowTable {
     }
 
     /// The capture points by number, each with what `note` says of it.
-    fn points_by_number(&self, note: impl Fn(&Point) -> bool) -> NotedPoints {
+    pub(super) fn points_by_number<N>(&self, note: impl Fn(&Point) -> N) -> NotedPoints<N> {
         let noted = |point: Arc<Point>| (point.number, (Arc::clone(&point), note(&point)));
         self.point_list().into_iter().map(noted).collect()
     }
 
     /// Applies `judge` to each flow of a group that belongs to one of `points`. Updates go out when
     /// no lock is held.
-    fn visit_group(&self, number: usize, points: &NotedPoints, judge: impl Fn(&FlowState, bool) -> Verdict) {
+    fn visit_group(
+        &self,
+        number: usize,
+        points: &NotedPoints<bool>,
+        judge: impl Fn(&FlowState, bool) -> Verdict,
+    ) {
         let moving = self.moving();
         let hashes = self.group(number).hashes();
         let mut out = Vec::new();

@@ -57,7 +57,19 @@ impl PacketFile {
     }
 
     /// Appends `chunks`, and makes them durable. Nothing knows of them before [`PacketFile::save`].
+    ///
+    /// What a full disk has cut short is given back: others need the space.
     pub(super) fn append<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
+        let end = self.end;
+        let appended = self.write(chunks);
+        if let (Err(_), Some(file)) = (&appended, &self.file) {
+            // Whether it can or not: the next chunk is written there.
+            _ = file.set_len(end);
+        }
+        appended
+    }
+
+    fn write<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
         let mut end = self.end;
         for chunk in chunks {
             self.file()?.write_all_at(chunk.bytes(), end)?;
