@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::declared::{
     Declared, DeclaredError, Kind, check_edge, check_ends, check_growth, check_node, keep_identity, size,
+    too_deep,
 };
 use crate::wire::{EdgeDocument, NodeDocument, TopologyDocument};
 
@@ -179,7 +180,7 @@ impl Publisher {
             let before = edit.snapshot().node(&id).map(Arc::clone);
             let before = before.ok_or_else(|| DeclaredError::not_found(Kind::Node, id.as_str()))?;
             let mut metadata = before.metadata.clone();
-            entries.apply(&mut metadata);
+            entries.apply(&mut metadata)?;
             keep_identity(&mut metadata, &before.metadata);
             check_growth(size(&before.metadata), &metadata)?;
             edit.update_node(&id, |old| *old = metadata)?;
@@ -232,7 +233,7 @@ impl Publisher {
                 return Err(DeclaredError::WatchedEdge(id.clone()));
             }
             let mut metadata = before.metadata.clone();
-            entries.apply(&mut metadata);
+            entries.apply(&mut metadata)?;
             check_edge(&metadata)?;
             edit.update_edge(&id, |old| *old = metadata)?;
             Ok::<_, DeclaredError>(())
@@ -276,13 +277,16 @@ impl Publisher {
 }
 
 impl Entries {
-    fn apply(&self, metadata: &mut Metadata) {
+    /// Nothing that a publisher says is dropped in silence: what is too deep for metadata is an error.
+    fn apply(&self, metadata: &mut Metadata) -> Result<(), DeclaredError> {
         for op in &self.ops {
             match op.r#type {
+                1 if !path::fits(&op.key, &op.value) => return Err(too_deep()),
                 1 => path::set(metadata, &op.key, op.value.clone()),
                 _ => path::remove(metadata, &op.key),
             }
         }
+        Ok(())
     }
 }
 
@@ -304,8 +308,22 @@ mod tests {
         let entries: Entries = serde_json::from_value(entries).unwrap();
         let mut metadata = json!({"Name": "a", "ExtID": {"vm-id": "7", "b": 1}});
         let metadata = metadata.as_object_mut().unwrap();
-        entries.apply(metadata);
+        entries.apply(metadata).unwrap();
         let expected = json!({"Name": "a", "MTU": 9000, "Rack": {"Unit": 7}, "ExtID": {"b": 1}});
         assert_eq!(&Value::Object(metadata.clone()), &expected);
+    }
+    #[test]
+    fn keys_have_a_bound() {
+        let entries = |parts: usize| {
+            let key = vec!["a"; parts].join(".");
+            serde_json::from_value::<Entries>(
+                json!({"ID": "x", "Ops": [{"Type": 1, "Key": key, "Value": 5}]}),
+            )
+        };
+        let mut metadata = Metadata::new();
+        let refused = entries(30_000).unwrap().apply(&mut metadata).unwrap_err();
+        assert!(refused.to_string().contains("32 levels"), "{refused}");
+        assert!(metadata.is_empty());
+        entries(32).unwrap().apply(&mut metadata).unwrap();
     }
 }

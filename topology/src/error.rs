@@ -34,6 +34,14 @@ pub enum TopologyError {
     /// The owner is not owned itself, so that what it owns would have no TID to be found by.
     #[error("node {0} has no TID, link it to its owner first")]
     NoTid(NodeId),
+    /// Its metadata has more levels than [`MAX_DEPTH`](crate::MAX_DEPTH).
+    #[error(
+        "the metadata has more than {max} levels of objects and lists, as many as an element may have; make it flatter"
+    )]
+    TooDeep {
+        /// How many it may have.
+        max: usize,
+    },
     /// The child owns the parent, directly or not.
     #[error("node {parent} can't own {child}: {child} owns it")]
     OwnershipCycle {

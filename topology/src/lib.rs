@@ -18,6 +18,7 @@
 //! # Ok::<(), flowtap_topology::TopologyError>(())
 //! ```
 
+mod depth;
 mod element;
 mod error;
 mod event;
@@ -35,6 +36,7 @@ mod snapshot;
 pub mod watch;
 mod weight;
 
+pub use depth::{MAX_DEPTH, is_deeper, is_too_deep};
 pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};
 pub use error::TopologyError;
 pub use event::{Change, Event, Lagged, Subscription, Waker};

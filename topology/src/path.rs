@@ -6,6 +6,7 @@
 use serde_json::Value;
 use serde_json::map::Entry;
 
+use crate::depth::{MAX_DEPTH, is_deeper};
 use crate::element::Metadata;
 
 /// What `path` leads to.
@@ -18,8 +19,24 @@ pub fn get<'m>(metadata: &'m Metadata, path: &str) -> Option<&'m Value> {
     get(metadata.get(first)?.as_object()?, rest)
 }
 
-/// Makes `path` lead to `value`. What is in the way and is no object stays, and nothing is set.
+/// Whether metadata that [`set`] made of nothing but `path` and `value` has no more levels than [`MAX_DEPTH`].
+#[must_use]
+pub fn fits(path: &str, value: &Value) -> bool {
+    let parts = path.split('.').take(MAX_DEPTH + 1).count();
+    MAX_DEPTH
+        .checked_sub(parts)
+        .is_some_and(|left| !is_deeper(value, left))
+}
+
+/// Makes `path` lead to `value`. What is in the way and is no object stays, and nothing is set; nor is what does
+/// not [`fit`](fits): whoever has it from others asks first, and tells them.
 pub fn set(metadata: &mut Metadata, path: &str, value: Value) {
+    if fits(path, &value) {
+        put(metadata, path, value);
+    }
+}
+
+fn put(metadata: &mut Metadata, path: &str, value: Value) {
     let nested = path.split_once('.').filter(|_| !metadata.contains_key(path));
     let Some((first, rest)) = nested else {
         metadata.insert(path.to_owned(), value);
@@ -30,7 +47,7 @@ pub fn set(metadata: &mut Metadata, path: &str, value: Value) {
         Entry::Occupied(occupied) => occupied.into_mut(),
     };
     if let Some(inner) = inner.as_object_mut() {
-        set(inner, rest, value);
+        put(inner, rest, value);
     }
 }
 
@@ -58,6 +75,23 @@ mod tests {
 
     fn metadata(value: Value) -> Metadata {
         value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_path_has_a_bound() {
+        let path = |parts: usize| vec!["a"; parts].join(".");
+        let mut all = Metadata::new();
+        for parts in [MAX_DEPTH + 1, 30_000] {
+            assert!(!fits(&path(parts), &Value::Null));
+            set(&mut all, &path(parts), json!(1));
+            assert_eq!(get(&all, &path(parts)), None);
+            remove(&mut all, &path(parts));
+        }
+        set(&mut all, &path(MAX_DEPTH), json!([1]));
+        assert!(all.is_empty());
+        set(&mut all, &path(MAX_DEPTH), json!(1));
+        assert!(!crate::is_too_deep(&all));
+        assert_eq!(get(&all, &path(MAX_DEPTH)), Some(&json!(1)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What nodes and edges have in common: what they must say, who may delete them, and patches.
 
-use flowtap_topology::{Graph, Metadata};
+use flowtap_topology::{Graph, MAX_DEPTH, Metadata, TopologyError, is_deeper, is_too_deep};
 use json_patch::{Patch, PatchOperation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,14 +54,17 @@ pub(crate) fn text<'m>(metadata: &'m Metadata, key: &str) -> &'m str {
     metadata.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Checks that there is not too much of it.
+/// Checks that there is not too much of it, and that it is not nested too deep.
 pub(super) fn check_size(metadata: &Metadata) -> Result<(), DeclaredError> {
     check_growth(0, metadata)
 }
 
 /// Checks that what has become of metadata of `before` bytes is not too much. What a watcher sees may be
-/// more; then it may not grow.
+/// more; then it may not grow. Nor may it be nested deeper than any element's.
 pub(crate) fn check_growth(before: usize, metadata: &Metadata) -> Result<(), DeclaredError> {
+    if is_too_deep(metadata) {
+        return Err(too_deep());
+    }
     let bytes = size(metadata);
     if bytes <= MAX_METADATA.max(before) {
         return Ok(());
@@ -72,7 +75,11 @@ pub(crate) fn check_growth(before: usize, metadata: &Metadata) -> Result<(), Dec
     })
 }
 
-/// Bytes of metadata as JSON, about.
+pub(crate) fn too_deep() -> DeclaredError {
+    TopologyError::TooDeep { max: MAX_DEPTH }.into()
+}
+
+/// Bytes of metadata as JSON, about. Only for what is known not to be too deep.
 pub(crate) fn size(metadata: &Metadata) -> usize {
     let entries = metadata.iter();
     entries
@@ -101,6 +108,7 @@ where
     let mut document = serde_json::to_value(element).map_err(DeclaredError::Unwritable)?;
     let before = size_of_value(&document);
     for operation in &patch.0 {
+        check_levels(operation, &document)?;
         json_patch::patch(&mut document, std::slice::from_ref(operation))?;
         // A few copies of what was copied fill any memory: they are stopped on the way.
         if let PatchOperation::Copy(_) = operation {
@@ -115,6 +123,24 @@ where
     }
     let patched = serde_json::from_value(document).map_err(DeclaredError::Patched)?;
     Ok(metadata(patched))
+}
+
+/// Checks that what `operation` puts into an element's JSON is not nested too deep there: before it is, for a
+/// few copies of what was copied are too deep for any stack.
+fn check_levels(operation: &PatchOperation, document: &Value) -> Result<(), DeclaredError> {
+    let (path, value) = match operation {
+        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        PatchOperation::Move(moved) => (&moved.path, document.pointer(moved.from.as_str())),
+        PatchOperation::Copy(copy) => (&copy.path, document.pointer(copy.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+    };
+    // The metadata is the element's second level.
+    let left = (MAX_DEPTH + 1).saturating_sub(path.count());
+    match value {
+        Some(value) if is_deeper(value, left) => Err(too_deep()),
+        _ => Ok(()),
+    }
 }
 
 /// Puts what identifies a node back into its metadata: as with Skydive, no patch changes it.

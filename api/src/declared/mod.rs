@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use crate::wire::NodeDocument;
 
 pub(crate) use edges::check_ends;
-pub(crate) use elements::{check_edge, check_growth, check_node, keep_identity, size};
+pub(crate) use elements::{check_edge, check_growth, check_node, keep_identity, size, too_deep};
 pub use error::{DeclaredError, Kind};
 use keep::Expiries;
 use stored::Stored;

@@ -48,6 +48,25 @@ fn names(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn keys_of_many_parts_are_refused() {
+    let server = Server::start(services(sample())).await;
+    let mut publisher = Publisher::connect(&server, "p1", "Persistent").await;
+    publisher.publish("NodeAdded", node("a", json!({}))).await;
+    for parts in [33, 1_000, 30_000] {
+        let ops = json!([{"Type": 1, "Key": vec!["a"; parts].join("."), "Value": 5}]);
+        let entries = json!({"ID": "a", "UpdatedAt": 1, "Revision": 2, "Ops": ops});
+        let (status, reason) = publisher.0.refused("NodePartiallyUpdated", entries).await;
+        assert!(
+            status == 400 && reason.contains("more than 32 levels"),
+            "{reason}"
+        );
+    }
+    let a = server.graph.node(&"a".into()).unwrap();
+    assert_eq!((a.revision, a.metadata.get("a")), (1, None));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn nodes_and_edges_of_another_program() {
     let server = Server::start(services(sample())).await;
     let mut publisher = Publisher::connect(&server, "p1", "Persistent").await;

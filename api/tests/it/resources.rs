@@ -264,6 +264,54 @@ async fn nobody_says_too_much() {
 }
 
 #[tokio::test]
+async fn nothing_is_nested_too_deep() {
+    const TOO_DEEP: &str = "the metadata has more than 32 levels of objects and lists";
+    let nested = |levels: usize| (1..levels).fold(json!([]), |inner, _| json!([inner]));
+    let (router, graph, eth0) = setup();
+    let node = |levels| json!({"ID": "n", "Metadata": {"Name": "a", "Type": "x", "d": nested(levels)}});
+    let answer = ask(&router, Method::POST, "/api/node", &node(32)).await;
+    let (status, text) = refusal(&answer);
+    assert!(status == 400 && text.starts_with(TOO_DEEP), "{text}");
+    let answer = ask(&router, Method::POST, "/api/node", &node(31)).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+
+    // Each operation doubles the depth: without a bound for each, twelve are too deep for any stack.
+    let deepest = |levels: usize| format!("/Metadata/d{}/-", "/0".repeat(levels - 1));
+    let doubling = |first: usize| {
+        let copies = (0..20)
+            .map(|number| json!({"op": "copy", "from": "/Metadata/d", "path": deepest(first << number)}));
+        let mut patch = vec![json!({"op": "add", "path": "/Metadata/d", "value": nested(first)})];
+        patch.extend(copies);
+        json!(patch)
+    };
+    for patch in [
+        doubling(1),
+        doubling(16),
+        json!([{"op": "add", "path": "/Metadata/e", "value": nested(32)}]),
+        json!([{"op": "replace", "path": "/Metadata/Name", "value": nested(100)}]),
+        json!([{"op": "add", "path": "/Metadata/e", "value": nested(20)},
+               {"op": "add", "path": "/Metadata/f", "value": nested(20)},
+               {"op": "move", "from": "/Metadata/e", "path": format!("/Metadata/f{}/-", "/0".repeat(19))}]),
+    ] {
+        for id in ["n", &eth0] {
+            let answer = ask(&router, Method::PATCH, &format!("/api/node/{id}"), &patch).await;
+            let (status, text) = refusal(&answer);
+            assert!(status == 400 && text.starts_with(TOO_DEEP), "{text}");
+        }
+    }
+    let long_key = vec!["a"; 33].join(".");
+    for metadata in [json!({ "d": nested(32) }), json!({ long_key: 1 })] {
+        let rule = json!({"Action": "update", "Query": "G.V()", "Metadata": metadata});
+        let answer = ask(&router, Method::POST, "/api/noderule", &rule).await;
+        let (status, text) = refusal(&answer);
+        assert!(status == 400 && text.starts_with(TOO_DEEP), "{text}");
+    }
+    for id in ["n", &eth0] {
+        assert_eq!(graph.node(&id.into()).unwrap().revision, 1);
+    }
+}
+
+#[tokio::test]
 async fn what_is_watched_takes_more_but_does_not_go() {
     let (router, graph, eth0) = setup();
     let path = format!("/api/node/{eth0}");

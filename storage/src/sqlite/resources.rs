@@ -34,7 +34,8 @@ impl Resources {
         Self { catalog, _lock: lock }
     }
 
-    /// All of a kind, in the order in which they were made.
+    /// All of a kind, in the order in which they were made. One whose document cannot be read is left out, and
+    /// told in the log.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -42,8 +43,19 @@ impl Resources {
         let sql = "SELECT uuid, document FROM resource WHERE kind = ?1 ORDER BY number";
         self.catalog.run("read", |connection| {
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([kind], resource)?;
-            rows.collect()
+            let mut rows = statement.query([kind])?;
+            let mut readable = Vec::new();
+            while let Some(row) = rows.next()? {
+                match resource(row) {
+                    Ok(resource) => readable.push(resource),
+                    Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                        let id: String = row.get(0)?;
+                        tracing::error!(kind, %id, %error, "what was declared cannot be read, it is left out");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(readable)
         })
     }
 
@@ -150,6 +162,30 @@ mod tests {
             resources.get("noderule", "a").unwrap().unwrap().document["Name"],
             "second"
         );
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_keeps_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path(), SqliteOptions::default()).unwrap();
+        let resources = store.resources();
+        resources.put("node", "a", &json!({"Name": "a"})).unwrap();
+        let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for (uuid, document) in [("deep", nested.as_str()), ("cut", "{")] {
+            let insert = "INSERT INTO resource (kind, uuid, document) VALUES ('node', ?1, ?2)";
+            store
+                .catalog
+                .run("write", |connection| connection.execute(insert, [uuid, document]))
+                .unwrap();
+        }
+        resources.put("node", "b", &json!({"Name": "b"})).unwrap();
+        let uuids: Vec<_> = resources
+            .list("node")
+            .unwrap()
+            .into_iter()
+            .map(|resource| resource.uuid)
+            .collect();
+        assert_eq!(uuids, ["a", "b"]);
     }
 
     #[test]

@@ -175,6 +175,9 @@ impl<'t> Cursor<'t> {
             if !self.take("=") {
                 return Err("= and a value, as in [key=value]");
             }
+            if !path::fits(&key, &Value::Null) {
+                return Err("a key of fewer parts, it has too many dots");
+            }
             entries.push((key, self.word(&[',', ']'])?));
             if self.take("]") {
                 return Ok(entries);

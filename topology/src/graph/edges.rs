@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::MAX_EDGES_PER_NODE;
-use super::edit::{Edit, lacks};
+use super::edit::{Edit, check_depth, lacks};
 use super::spec::NewEdge;
 use crate::element::{Edge, Metadata, OWNERSHIP};
 use crate::error::TopologyError;
@@ -17,7 +17,7 @@ impl Edit<'_> {
     /// An ownership gives the child its TID, and takes the place of the one it had.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchNode`], [`TopologyError::OwnershipCycle`],
+    /// [`TopologyError::NoSuchNode`], [`TopologyError::OwnershipCycle`], [`TopologyError::TooDeep`],
     /// [`TopologyError::FullOfEdges`].
     pub fn link(
         &mut self,
@@ -46,6 +46,7 @@ impl Edit<'_> {
     pub fn put_edge(&mut self, new: NewEdge) -> Result<EdgeId, TopologyError> {
         self.node(&new.parent)?;
         self.node(&new.child)?;
+        check_depth(&new.metadata)?;
         let at = self.state.at;
         let mut edge = Edge {
             id: EdgeId::from(""),
@@ -91,7 +92,8 @@ impl Edit<'_> {
     /// Adds to an edge's metadata, in one revision. Equal values change nothing.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchEdge`], [`TopologyError::OwnershipCycle`] if it becomes an ownership.
+    /// [`TopologyError::NoSuchEdge`], [`TopologyError::TooDeep`], [`TopologyError::OwnershipCycle`] if it becomes
+    /// an ownership.
     pub fn merge_edge_metadata(&mut self, id: &EdgeId, metadata: Metadata) -> Result<(), TopologyError> {
         if !lacks(&self.edge(id)?.metadata, &metadata) {
             return Ok(());
@@ -131,6 +133,7 @@ impl Edit<'_> {
         if edge.metadata == before.metadata {
             return Ok(false);
         }
+        check_depth(&edge.metadata)?;
         edge.updated_at = self.state.at;
         edge.revision += 1;
         let edge = Arc::new(edge);

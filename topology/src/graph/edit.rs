@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Graph, State};
+use crate::depth::{MAX_DEPTH, is_too_deep};
 use crate::element::{Edge, Metadata, Node};
 use crate::error::TopologyError;
 use crate::event::{Change, Event};
@@ -82,6 +83,14 @@ impl Drop for Edit<'_> {
             self.graph.publisher.publish(self.events.drain(..));
         }
     }
+}
+
+/// Checks that `metadata` may be an element's: every writer comes by here.
+pub(super) fn check_depth(metadata: &Metadata) -> Result<(), TopologyError> {
+    if is_too_deep(metadata) {
+        return Err(TopologyError::TooDeep { max: MAX_DEPTH });
+    }
+    Ok(())
 }
 
 /// Whether `metadata` lacks something of `wanted`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::State;
-use super::edit::{Edit, lacks};
+use super::edit::{Edit, check_depth, lacks};
 use super::spec::{NewNode, NodeSpec};
 use crate::element::{Metadata, Node, OWNERSHIP};
 use crate::error::TopologyError;
@@ -23,7 +23,7 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`TopologyError::NoSuchNode`] if the owner is not there, [`TopologyError::NoTid`] if it has no
-    /// TID, [`TopologyError::Full`], [`TopologyError::FullOfEdges`].
+    /// TID, [`TopologyError::TooDeep`], [`TopologyError::Full`], [`TopologyError::FullOfEdges`].
     pub fn upsert_node(&mut self, spec: NodeSpec<'_>) -> Result<NodeId, TopologyError> {
         let no_tid = || TopologyError::NoTid(spec.owner.clone());
         let owner_tid = self.node(spec.owner)?.tid().ok_or_else(no_tid)?;
@@ -35,6 +35,7 @@ impl Edit<'_> {
             self.merge_metadata(&id, spec.metadata)?;
             return Ok(id);
         }
+        check_depth(&metadata)?;
         self.room_for_node()?;
         self.room_for_edge()?;
         metadata.insert("TID".to_owned(), tid.as_str().into());
@@ -58,12 +59,13 @@ impl Edit<'_> {
     /// metadata brings one along (another program's node) or it is of the fabric: then it is its ID.
     ///
     /// # Errors
-    /// [`TopologyError::NodeExists`], [`TopologyError::Full`].
+    /// [`TopologyError::NodeExists`], [`TopologyError::TooDeep`], [`TopologyError::Full`].
     pub fn put_node(&mut self, mut node: NewNode) -> Result<NodeId, TopologyError> {
         let id = node.id.take().unwrap_or_else(NodeId::random);
         if self.snapshot().node(&id).is_some() {
             return Err(TopologyError::NodeExists(id));
         }
+        check_depth(&node.metadata)?;
         self.room_for_node()?;
         self.settle_tid(&id, &mut node.metadata, None);
         node.id = Some(id.clone());
@@ -75,7 +77,7 @@ impl Edit<'_> {
     /// new `Name` gives the node and all it owns a new TID, unless its spec had a key; its ID stays.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchNode`].
+    /// [`TopologyError::NoSuchNode`], [`TopologyError::TooDeep`].
     pub fn set_metadata(
         &mut self,
         id: &NodeId,
@@ -88,7 +90,7 @@ impl Edit<'_> {
     /// As [`Edit::set_metadata`], for several entries in one revision.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchNode`].
+    /// [`TopologyError::NoSuchNode`], [`TopologyError::TooDeep`].
     pub fn merge_metadata(&mut self, id: &NodeId, metadata: Metadata) -> Result<(), TopologyError> {
         // First, for watchers say the same again and again: that copies nothing.
         if !lacks(&self.node(id)?.metadata, &metadata) {
@@ -101,7 +103,7 @@ impl Edit<'_> {
     /// from counts, not a `TID` in `metadata`.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchNode`].
+    /// [`TopologyError::NoSuchNode`], [`TopologyError::TooDeep`].
     pub fn replace_metadata(&mut self, id: &NodeId, metadata: Metadata) -> Result<(), TopologyError> {
         self.update_node(id, |old| *old = metadata).map(drop)
     }
@@ -121,7 +123,7 @@ impl Edit<'_> {
     /// if not, there is no revision and no event.
     ///
     /// # Errors
-    /// [`TopologyError::NoSuchNode`].
+    /// [`TopologyError::NoSuchNode`], [`TopologyError::TooDeep`].
     pub fn update_node(
         &mut self,
         id: &NodeId,
@@ -134,6 +136,7 @@ impl Edit<'_> {
         if metadata == before.metadata {
             return Ok(false);
         }
+        check_depth(&metadata)?;
         let node = Arc::new(self.next_version(&before, metadata));
         let other_tid = node.tid_text() != before.tid_text();
         self.record(Change::NodeUpdated { node, before });

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::RuleError;
+use crate::depth::MAX_DEPTH;
 use crate::element::Metadata;
+use crate::error::TopologyError;
 use crate::identity::NodeId;
+use crate::path;
 
 /// What a [`NodeRule`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,9 @@ impl NodeRule {
             Action::Create if self.created_id().is_none() => Err(RuleError::NoNameOrType),
             Action::Update if self.query.is_empty() => Err(RuleError::NoQuery("Query")),
             Action::Update if self.metadata.is_empty() => Err(RuleError::NoMetadata),
+            Action::Update if !self.metadata.iter().all(|(key, value)| path::fits(key, value)) => {
+                Err(TopologyError::TooDeep { max: MAX_DEPTH }.into())
+            }
             _ => Ok(()),
         }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use flowtap_topology::{
     Budget, Edge, HistoryError, Interval, Node, NodeId, NodeMetric, Slice, Snapshot, metadata_bytes,
 };
 use rusqlite::{Connection, TransactionBehavior, params};
+use serde::de::DeserializeOwned;
 
 use super::{failed, intervals, revisions};
 use crate::error::StoreError;
@@ -26,8 +27,6 @@ enum ReadError {
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
     History(#[from] HistoryError),
-    #[error("a row is damaged: {0}")]
-    Damaged(#[from] serde_json::Error),
 }
 
 /// Runs `work` on the catalog as it is now. The budget also interrupts SQLite itself, for a scan that finds
@@ -46,10 +45,22 @@ fn reading<T>(
     };
     read().map_err(|error| match error {
         ReadError::History(error) => error,
-        ReadError::Damaged(error) => HistoryError::Store(Box::new(error)),
         ReadError::Sqlite(error) if is_interrupt(&error) => HistoryError::Cancelled,
         ReadError::Sqlite(source) => failed(StoreError::database("read", path, source)),
     })
+}
+
+/// Reads what a row says. One that says nothing that can be understood is left out, for it is a part of every
+/// look at its time; it is told once, and not each time that it is met.
+fn readable<T: DeserializeOwned>(text: &str, row: i64) -> Option<T> {
+    static TOLD: Once = Once::new();
+    let read = serde_json::from_str(text);
+    if let Err(error) = &read {
+        TOLD.call_once(|| {
+            tracing::error!(row, %error, "a row of the topology's history cannot be read, it is left out");
+        });
+    }
+    read.ok()
 }
 
 fn is_interrupt(error: &rusqlite::Error) -> bool {
@@ -106,12 +117,16 @@ fn load(
         })?;
         let deleted_at = (deleted && valid_to <= slice.to).then_some(valid_to);
         if kind == revisions::EDGE {
-            let mut edge: Edge = serde_json::from_str(&body)?;
+            let Some(mut edge) = readable::<Edge>(&body, row) else {
+                continue;
+            };
             edge.deleted_at = deleted_at;
             spending.add(edge.bytes())?;
             edges.push(Arc::new(edge));
         } else {
-            let mut node: Node = serde_json::from_str(&body)?;
+            let Some(mut node) = readable::<Node>(&body, row) else {
+                continue;
+            };
             node.deleted_at = deleted_at;
             spending.add(node.bytes())?;
             nodes.push(Arc::new(node));
@@ -150,7 +165,9 @@ pub(super) fn intervals(
             let (start, last, counters) = statement.query_row([row], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
             })?;
-            let counters = serde_json::from_str(&counters)?;
+            let Some(counters) = readable(&counters, row) else {
+                continue;
+            };
             spending.hold(metadata_bytes(&counters))?;
             all.push(Interval {
                 node,

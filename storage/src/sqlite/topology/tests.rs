@@ -95,6 +95,20 @@ impl Recorded {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_is_left_out() {
+    let recorded = Recorded::new();
+    recorded.device("tap0");
+    recorded.device("tap1");
+    let at = between();
+    recorded.history.recorder.flush(|| true).unwrap();
+    let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let damage = "UPDATE topology_revision SET body = ?1 WHERE body LIKE '%tap0%'";
+    let connection = Connection::open(recorded.path()).unwrap();
+    assert!(connection.execute(damage, [nested]).unwrap() > 0);
+    assert!(names(&recorded.at(at)).contains(&"tap1".to_owned()));
+}
+
+#[test]
 fn a_life_is_told_before_during_and_after() {
     let recorded = Recorded::new();
     let before = between();
