@@ -275,7 +275,7 @@ async fn nothing_is_nested_too_deep() {
     let answer = ask(&router, Method::POST, "/api/node", &node(31)).await;
     assert_eq!(answer.status, StatusCode::CREATED);
 
-    // Each operation doubles the depth: without a bound for each, twelve are too deep for any stack.
+    // Each operation doubles the depth: without a bound for each, a few more are too deep for any stack.
     let deepest = |levels: usize| format!("/Metadata/d{}/-", "/0".repeat(levels - 1));
     let doubling = |first: usize| {
         let copies = (0..20)
