@@ -11,6 +11,7 @@ mod directories;
 mod processes;
 mod scan;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -267,7 +268,10 @@ impl Namespaces {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            let manager = name.starts_with("/run/docker").then_some("docker");
+            let is_docker = ["/run/docker", "/var/run/docker"]
+                .iter()
+                .any(|directory| name.starts_with(directory));
+            let manager = is_docker.then_some("docker");
             if !self.watch_other(id, name, &title, manager, Found::Named) {
                 return;
             }
@@ -313,7 +317,7 @@ impl Namespaces {
         }
         let host = self.shared.graph.host();
         let mut spec = NodeSpec::new(host, "netns", name)
-            .with("Path", path.to_string_lossy())
+            .with("Path", skydives_path(path).to_string_lossy())
             .with("Inode", id.inode)
             .with("Device", id.device);
         if let Some(manager) = manager {
@@ -390,5 +394,38 @@ impl Namespaces {
         watched.mailbox.stop();
         self.leaving.push(watched.thread);
         Some(watched.node)
+    }
+}
+
+/// `path` as Skydive's agents tell it, which a namespace's TID is made of: theirs look into `/var/run`, which is a
+/// link to `/run`. Where it is none, only `path` leads to the namespace.
+fn skydives_path(path: &Path) -> Cow<'_, Path> {
+    let named = ["netns", "docker/netns"]
+        .iter()
+        .any(|directory| path.starts_with(Path::new("/run").join(directory)));
+    let is_link = || std::fs::canonicalize("/var/run").is_ok_and(|target| target == Path::new("/run"));
+    match path.strip_prefix("/run") {
+        Ok(rest) if named && is_link() => Path::new("/var/run").join(rest).into(),
+        _ => path.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_as_skydive_does() {
+        let is_link = std::fs::canonicalize("/var/run").is_ok_and(|target| target == Path::new("/run"));
+        for (path, told) in [
+            ("/run/netns/blue", "/var/run/netns/blue"),
+            ("/run/docker/netns/default", "/var/run/docker/netns/default"),
+            ("/var/run/netns/blue", "/var/run/netns/blue"),
+            ("/run/netns-of-mine/blue", "/run/netns-of-mine/blue"),
+            ("/proc/7/ns/net", "/proc/7/ns/net"),
+        ] {
+            let told = if is_link { told } else { path };
+            assert_eq!(skydives_path(Path::new(path)), Path::new(told));
+        }
     }
 }
