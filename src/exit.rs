@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use flowtap_api::client::ClientError;
 
+use crate::output::text::printable;
+
 /// What a command failed of; the number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -93,7 +95,8 @@ fn one_line(error: &anyhow::Error) -> String {
             format!("{told}: {cause}")
         }
     });
-    told.unwrap_or_default().replace('\n', "; ")
+    // A server tells what names it was given.
+    printable(&told.unwrap_or_default().replace('\n', "; ")).into_owned()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,6 +1,7 @@
 //! What commands print: data on stdout, talk on stderr.
 
 pub(crate) mod json;
+pub(crate) mod text;
 pub(crate) mod time;
 
 use std::io::{self, IsTerminal as _, Write};

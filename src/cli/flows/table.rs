@@ -1,9 +1,11 @@
 //! Flows as a table for people.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use flowtap_api::wire::FlowDocument;
 
+use crate::output::text::printable;
 use crate::output::time;
 
 const COLUMNS: usize = 8;
@@ -77,6 +79,10 @@ fn cells(flow: &FlowDocument) -> [String; COLUMNS] {
         },
         end(flow.finish_type).to_owned(),
     ]
+    .map(|cell| match printable(&cell) {
+        Cow::Borrowed(_) => cell,
+        Cow::Owned(shown) => shown,
+    })
 }
 
 fn both(there: String, back: String) -> String {
@@ -153,6 +159,15 @@ mod tests {
             assert_eq!(bytes(count), text);
         }
         assert_eq!(nanos(1_500_000), "1.50ms");
+    }
+
+    #[test]
+    fn no_cell_steers_the_terminal() {
+        let flow = FlowDocument {
+            application: "A\x1b[2J\n".to_owned(),
+            ..FlowDocument::default()
+        };
+        assert_eq!(cells(&flow)[1], "A\\u{1b}[2J\\u{a}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use flowtap_topology::{Edge, Node, NodeId};
 use serde_json::Value;
 
+use crate::output::text::printable;
+
 /// Writes the tree. Each node stands once; those that nothing owns are its roots.
 ///
 /// # Errors
@@ -114,19 +116,18 @@ impl Tree {
 
     fn node(&self, at: usize, branch: &str, out: &mut impl Write) -> io::Result<()> {
         let node = &self.nodes[at];
-        write!(
-            out,
-            "{branch}{} {}",
-            node.node_type().unwrap_or("node"),
-            label(node)
-        )?;
+        let mut line = format!("{} {}", node.node_type().unwrap_or("node"), label(node));
         for detail in details(node) {
-            write!(out, " {detail}")?;
+            line.push(' ');
+            line.push_str(detail);
         }
         for link in &self.links[at] {
-            write!(out, " [{link}]")?;
+            line.push_str(" [");
+            line.push_str(link);
+            line.push(']');
         }
-        writeln!(out)
+        // All of it is what others say.
+        writeln!(out, "{branch}{}", printable(&line))
     }
 }
 
@@ -196,6 +197,21 @@ mod tests {
              └─ netns blue UP\n   \
                 └─ veth eth0 UP [veth tap0]\n"
         );
+    }
+
+    #[test]
+    fn no_name_steers_the_terminal() {
+        let node =
+            json!({"ID": "n", "Metadata": {"Name": "a\u{1b}[2J\nb", "Type": "x\r", "State": "\u{9b}1m"}});
+        let mut out = Vec::new();
+        write(
+            vec![serde_json::from_value(node).expect("a node")],
+            Vec::new(),
+            &mut out,
+        )
+        .expect("memory");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text, "x\\u{d} a\\u{1b}[2J\\u{a}b \\u{9b}1m\n");
     }
 
     #[test]
