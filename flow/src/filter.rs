@@ -2,9 +2,11 @@
 
 mod field;
 mod predicate;
+mod values;
 
 pub use field::{FlowField, LayerEnd, LayerPart, MetricField, collect_json};
 pub use predicate::{FieldValue, Ipv4Cidr, Pattern, Predicate, Value};
+pub use values::Values;
 
 use crate::flow::Flow;
 

@@ -9,6 +9,9 @@ use crate::error::QueryError;
 use crate::syntax::ast::{Argument, ArgumentValue, PredicateName, Step, StepName, Word};
 use crate::time::TimeSpec;
 
+/// Parts of a key between its dots. Metadata has up to 32 levels, whose names may have dots of their own.
+const MAX_KEY_PARTS: usize = 128;
+
 /// How `Sort` orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SortSpec {
@@ -20,6 +23,11 @@ pub(crate) struct SortSpec {
 /// Checks number and types of the arguments of any step.
 pub(crate) fn check(step: &Step) -> Result<(), QueryError> {
     use StepName as S;
+    if let S::HasKey | S::HasNot | S::Values | S::ValueMap | S::Dedup | S::Sort | S::Sum | S::Metrics =
+        step.name
+    {
+        step.arguments.iter().try_for_each(bounded_key)?;
+    }
     match step.name {
         S::G | S::Count | S::Keys | S::SubGraph | S::RawPackets | S::Sockets => none(step),
         S::V | S::E => element(step),
@@ -116,7 +124,20 @@ pub(crate) fn pairs(arguments: &[Argument]) -> Result<Vec<(String, Condition)>, 
         .collect()
 }
 
+/// Checks that a key has no more parts than it is reasonable to look for: names may have dots, so that every way to
+/// cut it is tried.
+fn bounded_key(argument: &Argument) -> Result<(), QueryError> {
+    let parts = as_text(argument).map_or(0, |key| key.split('.').count());
+    if parts > MAX_KEY_PARTS {
+        let message =
+            format!("the key has {parts} parts between its dots, a key may have up to {MAX_KEY_PARTS}");
+        return Err(QueryError::at(argument.column, message));
+    }
+    Ok(())
+}
+
 fn string_key(argument: &Argument) -> Result<String, QueryError> {
+    bounded_key(argument)?;
     as_text(argument).map(str::to_owned).ok_or_else(|| {
         QueryError::at(
             argument.column,

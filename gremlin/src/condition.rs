@@ -117,8 +117,8 @@ fn predicate(column: usize, name: PredicateName, arguments: &[Argument]) -> Resu
                 any_of: vec![Predicate::Lt(low), Predicate::Gt(high)],
             });
         }
-        PredicateName::Within => Predicate::Within(list()?),
-        PredicateName::Without => Predicate::Without(list()?),
+        PredicateName::Within => Predicate::Within(list()?.into()),
+        PredicateName::Without => Predicate::Without(list()?.into()),
         PredicateName::Regex => {
             let source = text("REGEX predicate expects a string as parameter")?;
             Predicate::Regex(Pattern::new(&source).map_err(|error| {

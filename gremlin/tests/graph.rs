@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flowtap_flow::query::Cancel;
 use flowtap_gremlin::{
-    Answer, Engine, EngineOptions, ErrorKind, Limits, NodeExpression, QueryError, select_nodes,
+    Answer, Engine, EngineOptions, ErrorKind, Limits, NodeExpression, QueryError, parse, select_nodes,
 };
 use flowtap_topology::{
     Budget, Graph, History, HistoryError, Interval, Metadata, NewNode, NodeId, NodeMetric, NodeSpec, Slice,
@@ -441,4 +441,32 @@ fn a_query_sees_the_graph_as_it_is() {
     graph.edit(|edit| edit.put_node(node)).unwrap();
     assert_eq!(count(), Answer::Number(1));
     assert_eq!(select_nodes("G.V('Name', 'new')", &before).unwrap().len(), 0);
+}
+
+#[test]
+fn a_key_has_up_to_128_parts() {
+    let key = |parts: usize| vec!["a"; parts].join(".");
+    for (before, after) in [
+        ("G.V().Has('Name', 'x', '", "', 1)"),
+        ("G.V('", "', 1)"),
+        ("G.V().HasKey('", "')"),
+        ("G.V().HasNot('", "')"),
+        ("G.V().Values('", "')"),
+        ("G.V().Sort(DESC, '", "')"),
+        ("G.V().Out('", "', Regex('.*'))"),
+        ("G.Flows().Has('", "', 1)"),
+        ("G.V().ShortestPathTo(Metadata('", "', 'x'))"),
+    ] {
+        assert!(parse(&format!("{before}{}{after}", key(128))).is_ok(), "{before}");
+        for parts in [129, 30_000] {
+            let error = parse(&format!("{before}{}{after}", key(parts))).unwrap_err();
+            assert_eq!(error.column, Some(before.len()), "{before}");
+            assert!(
+                error.message.starts_with(&format!("the key has {parts} parts")),
+                "{error}"
+            );
+        }
+    }
+    // A value is no key.
+    assert!(parse(&format!("G.V().Has('Name', '{}')", key(30_000))).is_ok());
 }

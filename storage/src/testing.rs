@@ -389,8 +389,8 @@ fn predicate() -> impl Strategy<Value = Predicate> {
         literal().prop_map(Predicate::Gte),
         (literal(), literal()).prop_map(|(a, b)| Predicate::Inside(a, b)),
         (literal(), literal()).prop_map(|(a, b)| Predicate::Between(a, b)),
-        many().prop_map(Predicate::Within),
-        many().prop_map(Predicate::Without),
+        many().prop_map(|values| Predicate::Within(values.into())),
+        many().prop_map(|values| Predicate::Without(values.into())),
         select(&["TC.*", "10\\..*", ".*", "node-[ab]"][..])
             .prop_map(|source| Predicate::Regex(Pattern::new(source).unwrap())),
         select(&["10.0.0.0/8", "0.0.0.0/0", "10.1.2.3"][..])

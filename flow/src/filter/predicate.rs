@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use regex::Regex;
 
+use super::values::Values;
 use crate::flow::MacAddr;
 
 /// A literal of a query.
@@ -46,7 +47,7 @@ pub enum FieldValue<'a> {
 }
 
 impl FieldValue<'_> {
-    fn text(&self) -> Cow<'_, str> {
+    pub(super) fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Int(int) => Cow::Owned(int.to_string()),
             Self::Float(float) => Cow::Owned(float.to_string()),
@@ -56,7 +57,7 @@ impl FieldValue<'_> {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "mixed comparisons only")]
-    fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Option<f64> {
         match self {
             Self::Int(int) => Some(*int as f64),
             Self::Float(float) => Some(*float),
@@ -80,7 +81,7 @@ impl FieldValue<'_> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "mixed comparisons only")]
-fn number_of(value: &Value) -> Option<f64> {
+pub(super) fn number_of(value: &Value) -> Option<f64> {
     match value {
         Value::Int(int) => Some(*int as f64),
         Value::Float(float) => Some(*float),
@@ -202,9 +203,9 @@ pub enum Predicate {
     /// From the first, included, to the second, excluded.
     Between(Value, Value),
     /// One of these.
-    Within(Vec<Value>),
+    Within(Values),
     /// None of these, or not there.
-    Without(Vec<Value>),
+    Without(Values),
     /// The whole text matches.
     Regex(Pattern),
     /// An address of this network.
@@ -246,8 +247,8 @@ impl Predicate {
             Self::Gte(value) => is(value, &[Greater, Equal]),
             Self::Inside(low, high) => is(low, &[Greater]) && is(high, &[Less]),
             Self::Between(low, high) => is(low, &[Greater, Equal]) && is(high, &[Less]),
-            Self::Within(values) => values.iter().any(equal),
-            Self::Without(values) => !values.iter().any(equal),
+            Self::Within(values) => values.contain(field),
+            Self::Without(values) => !values.contain(field),
             Self::Regex(pattern) => pattern.regex.is_match(&field.text()),
             Self::Ipv4Range(cidr) => cidr.contains_text(&field.text()),
             Self::Exists => true,
