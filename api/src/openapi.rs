@@ -17,6 +17,7 @@ use crate::{ops, server, skydive, v1, ws};
         skydive::status::info,
         skydive::status::status,
         skydive::config::value,
+        skydive::login::login,
         skydive::topology::whole,
         skydive::topology::query,
         skydive::nodes::list,

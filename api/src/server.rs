@@ -20,7 +20,9 @@ use crate::ops::http_metrics::{self, HttpMetrics};
 use crate::ops::{health, metrics};
 use crate::runner::Runner;
 use crate::services::Services;
-use crate::skydive::{captures, config, edge_rules, edges, node_rules, nodes, status, topology, upload};
+use crate::skydive::{
+    captures, config, edge_rules, edges, login, node_rules, nodes, status, topology, upload,
+};
 use crate::v1::events::{self, EventLog};
 use crate::v1::{self, flows, packets};
 use crate::wire::NEXT_CURSOR_HEADER;
@@ -54,6 +56,7 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
         ("/api", get(status::info)),
         ("/api/status", get(status::status)),
         ("/api/config/{key}", get(config::value)),
+        ("/login", post(login::login)),
         ("/api/topology", get(topology::whole).post(topology::query)),
         ("/api/node", get(nodes::list).post(nodes::create)),
         (

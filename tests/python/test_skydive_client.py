@@ -68,6 +68,11 @@ class Rest(unittest.TestCase):
         if any(node.id == node_id for node in self.client.node_list()):
             self.client.node_delete(node_id)
 
+    def test_a_name_and_a_password_do_no_harm(self):
+        client = RESTClient(ADDRESS, username="admin", password="secret")
+        self.assertEqual(client.lookup("G.V().Has('Type', 'host').Count()"), 1)
+        self.assertTrue(client.auth.authenticated)
+
     def test_look_ups(self):
         host = self.client.lookup_nodes("G.V().Has('Type', 'host')")[0]
         self.assertIsInstance(host, Node)

@@ -4,6 +4,7 @@ pub(crate) mod captures;
 pub(crate) mod config;
 pub(crate) mod edge_rules;
 pub(crate) mod edges;
+pub(crate) mod login;
 pub(crate) mod node_rules;
 pub(crate) mod nodes;
 mod resource;

@@ -28,6 +28,29 @@ async fn a_trailing_slash_is_redirected() {
 }
 
 #[tokio::test]
+async fn everybody_may_log_in() {
+    let router = sample_router();
+    let post = |form: &'static str| {
+        Request::post("/login")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form))
+            .unwrap()
+    };
+    let answer = send(&router, post("username=admin&password=secret")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json(), serde_json::json!({"Token": "", "Permissions": []}));
+    assert_eq!(answer.header(header::SET_COOKIE), "authtoken=; Path=/");
+    for form in ["", "username=admin", "password=secret"] {
+        let answer = send(&router, post(form)).await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (StatusCode::UNAUTHORIZED, "No credentials provided"),
+            "{form}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn errors_have_the_face_of_their_path() {
     let router = sample_router();
     let answer = get(&router, "/api/alert").await;
