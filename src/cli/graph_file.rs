@@ -35,17 +35,38 @@ enum Command {
     Import {
         #[arg(long, default_value = "graph.json")]
         file: PathBuf,
+        /// Skydive's path to import by, such as /ws/publisher; what it leads to is the same
+        #[arg(long, value_name = "PATH", value_parser = endpoint)]
+        endpoint: Option<String>,
     },
 }
 
-/// A graph as `export` prints it.
-#[derive(Deserialize)]
+/// The graph is imported by the REST resources, whichever of the server's paths is named.
+fn endpoint(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err("it is a path such as /ws/publisher; name the server with --analyzer")
+}
+
+/// A graph.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Graph {
-    #[serde(default)]
     nodes: Vec<Value>,
     #[serde(default)]
     edges: Vec<Value>,
+}
+
+/// Reads a graph as `export` prints it, a list of one, or as `GET /api/topology` answers it, which is that one.
+fn read(text: &[u8]) -> anyhow::Result<Graph> {
+    if text.trim_ascii_start().starts_with(b"{") {
+        return Ok(serde_json::from_slice(text)?);
+    }
+    let graphs: Vec<Graph> = serde_json::from_slice(text)?;
+    let [graph] = <[Graph; 1]>::try_from(graphs)
+        .map_err(|graphs| anyhow!("the file holds {} graphs, not one", graphs.len()))?;
+    Ok(graph)
 }
 
 impl Remote for GraphFile {
@@ -53,22 +74,20 @@ impl Remote for GraphFile {
         match self.command {
             Command::Query { gremlin, format } => Query::new(gremlin, format).run(session).await,
             Command::Export => Query::new("G".to_owned(), Format::Json).run(session).await,
-            Command::Import { file } => {
+            Command::Import { file, endpoint: _ } => {
                 let text = std::fs::read(&file).with_context(|| {
                     format!("failed to read {}, name another with --file", file.display())
                 })?;
-                let graphs: Vec<Graph> = serde_json::from_slice(&text)
+                let graph = read(&text)
                     .with_context(|| format!("{} is no graph as `export` prints it", file.display()))?;
-                import(&session, graphs).await
+                import(&session, graph).await
             }
         }
     }
 }
 
 /// Adds what is not there yet: a graph may be imported where a part of it came from.
-async fn import(session: &Session, graphs: Vec<Graph>) -> CommandResult {
-    let [graph] = <[Graph; 1]>::try_from(graphs)
-        .map_err(|graphs| anyhow!("the file holds {} graphs, not one", graphs.len()))?;
+async fn import(session: &Session, graph: Graph) -> CommandResult {
     let (mut nodes, mut edges) = (0, 0);
     for node in &graph.nodes {
         nodes += usize::from(add(session, ResourceKind::Node, node).await?);
@@ -94,5 +113,21 @@ async fn is_there(session: &Session, kind: ResourceKind, id: &str) -> Result<boo
         Ok(_) => Ok(true),
         Err(ClientError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_is_read_alone_and_in_a_list() {
+        for text in [r#"[{"Nodes": [{}], "Edges": []}]"#, "\n{\"Nodes\": [{}]}"] {
+            assert_eq!(read(text.as_bytes()).expect("a graph").nodes.len(), 1, "{text}");
+        }
+        for text in ["[]", "{}", r#"[{"Nodes": []}, {"Nodes": []}]"#, "7"] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(endpoint("/ws/publisher").is_ok() && endpoint("127.0.0.1:8082").is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use flowtap_api::wire::DOT_MEDIA_TYPE;
+use flowtap_gremlin::{Kind, parse};
 use flowtap_topology::{Edge, Node};
 use serde::Deserialize;
 
@@ -55,7 +56,7 @@ impl Topology {
     /// What is asked for a graph: queries that end in nodes are extended to what they own.
     fn query(&self) -> Result<String, Failure> {
         match (&self.gremlin, &self.at) {
-            (Some(gremlin), _) => Ok(format!("{gremlin}.Descendants(100).SubGraph()")),
+            (Some(gremlin), _) => extended(gremlin),
             (None, None) => Ok("G".to_owned()),
             (None, Some(at)) if at.contains(['\'', '"']) => Err(Failure::message(
                 Status::Usage,
@@ -63,6 +64,25 @@ impl Topology {
             )),
             (None, Some(at)) => Ok(format!("G.At('{at}')")),
         }
+    }
+}
+
+/// What is wrong with a query is told of what was typed, not of what is added here.
+fn extended(gremlin: &str) -> Result<String, Failure> {
+    let wrong = |error| Failure::new(Status::Usage, error);
+    let kind = parse(gremlin).and_then(|query| query.kind()).map_err(wrong)?;
+    let gremlin = gremlin.trim_end();
+    match kind {
+        Kind::Graph => Ok(gremlin.to_owned()),
+        Kind::Nodes => Ok(format!("{gremlin}.Descendants(100).SubGraph()")),
+        Kind::Edges | Kind::Paths => Ok(format!("{gremlin}.SubGraph()")),
+        other => Err(Failure::message(
+            Status::Usage,
+            format!(
+                "the query ends in {other}, and a graph is made of nodes, edges or paths; \
+                 `flowtap query` prints any answer"
+            ),
+        )),
     }
 }
 
@@ -87,5 +107,34 @@ impl Remote for Topology {
             Format::Dot => out.write_all(&answer)?,
         }
         Ok(out.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_extended_to_a_graph() {
+        for (typed, asked) in [
+            ("G", "G"),
+            ("G.At('-1h')", "G.At('-1h')"),
+            ("G.V() ", "G.V().Descendants(100).SubGraph()"),
+            ("G.E()", "G.E().SubGraph()"),
+            ("G.V().SubGraph()", "G.V().SubGraph()"),
+        ] {
+            assert_eq!(extended(typed).expect("a graph"), asked);
+        }
+    }
+
+    #[test]
+    fn errors_are_about_what_was_typed() {
+        for typed in ["G.V(", "G.V().Count()", "G.V().Nope()", "G.Flows()", ""] {
+            let error = format!("{:?}", extended(typed).expect_err("no graph"));
+            assert!(
+                !error.contains("Descendants") && !error.contains("SubGraph is"),
+                "{error}"
+            );
+        }
     }
 }
