@@ -1,6 +1,7 @@
 //! The graph of a host with a real Open vSwitch and machines that come and go.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -155,6 +156,121 @@ fn what_a_crash_leaves_and_what_the_switch_changes() {
     lab.vsctl(&["del-port", "to-ex", "--", "del-br", "br-ex"]);
     gone(&server, "G.V().Has('Type', 'patch')");
     gone(&server, "G.V().Has('Name', 'br-ex')");
+}
+
+/// The interfaces that the kernel and Open vSwitch have, as what tells one from another.
+fn real(lab: &Lab) -> BTreeSet<String> {
+    let links = lab.ip(&lab.switch(), &["-j", "link", "show"]);
+    let links: Vec<Value> = serde_json::from_str(&links).expect("JSON");
+    let links = links.iter().map(|link| {
+        let number = |key: &str| link[key].as_u64().expect("a number");
+        let text = |key: &str| link[key].as_str().expect("a text");
+        interface(text("ifname"), number("ifindex"), number("mtu"))
+    });
+    let ports = lab.vsctl(&["list-ports", "br-int"]);
+    let rows = ports.lines().map(|name| {
+        let id = lab.vsctl(&["--if-exists", "get", "interface", name, "external_ids:vm-id"]);
+        port(name, id.trim().trim_matches('"'))
+    });
+    links.chain(rows).collect()
+}
+
+/// The same, as the graph has it.
+fn told(server: &Server) -> BTreeSet<String> {
+    let links = nodes(server, "G.V().Has('Type', 'host').Out().HasKey('IfIndex')");
+    let links = links.iter().map(|node| {
+        let metadata = &node["Metadata"];
+        let number = |key: &str| metadata[key].as_u64().unwrap_or_default();
+        interface(
+            metadata["Name"].as_str().unwrap_or_default(),
+            number("IfIndex"),
+            number("MTU"),
+        )
+    });
+    let ports = nodes(
+        server,
+        "G.V().Has('Type', 'ovsbridge', 'Name', 'br-int').Out('Type', 'ovsport')",
+    );
+    let rows = ports.iter().filter_map(|node| {
+        let name = node["Metadata"]["Name"].as_str().unwrap_or_default();
+        let by_name = format!("G.V().Has('Name', '{name}').HasKey('ExtID.vm-id').Values('ExtID.vm-id')");
+        let ids = server.query(&by_name);
+        // A bridge's own port is not listed by Open vSwitch.
+        (name != "br-int").then(|| port(name, ids[0].as_str().unwrap_or_default()))
+    });
+    links.chain(rows).collect()
+}
+
+fn interface(name: &str, index: u64, mtu: u64) -> String {
+    format!("interface {name} {index} {mtu}")
+}
+
+fn port(name: &str, vm: &str) -> String {
+    format!("port {name} {vm}")
+}
+
+#[test]
+fn the_graph_is_what_there_is_without_waiting_to_be_asked() {
+    let lab = Lab::up("q");
+    let data = tempfile::tempdir().expect("a directory");
+    let server = lab.server(data.path());
+    let equal = || {
+        let real = real(&lab);
+        eventually("the graph of what there is", || {
+            (told(&server) == real).then_some(())
+        });
+    };
+    equal();
+    // What is looked at every 30 s would show a change as well: so often at most as that was done.
+    let looks = || {
+        let tap = nodes(&server, "G.V().Has('Type', 'veth', 'Name', 'tapvm1')");
+        tap[0]["Metadata"]["Metric"]["Last"].clone()
+    };
+    let mut seen = vec![looks()];
+    let mut changes = 0;
+    let mut change = |what: &str, make: &dyn Fn()| {
+        make();
+        let made = Instant::now();
+        equal();
+        // The time that it takes to ask both sides is in it.
+        println!("{what}: the graph is equal {:?} after it", made.elapsed());
+        changes += 1;
+        seen.push(looks());
+    };
+    let ip = |line: &str| {
+        let arguments: Vec<_> = line.split(' ').collect();
+        lab.ip(&lab.switch(), &arguments);
+    };
+    change("ip link add", &|| ip("link add qa type veth peer name qb"));
+    change("ip link set name", &|| ip("link set qa name qc"));
+    change("ip link set mtu", &|| ip("link set qc mtu 1400"));
+    change("ovs-vsctl add-port", &|| {
+        drop(lab.vsctl(&["add-port", "br-int", "qc"]))
+    });
+    change("ovs-vsctl set external_ids", &|| {
+        drop(lab.vsctl(&["set", "interface", "qc", "external_ids:vm-id=q"]));
+    });
+    change("ovs-vsctl del-port", &|| drop(lab.vsctl(&["del-port", "qc"])));
+    change("ip link del", &|| ip("link del qc"));
+    change("boot-vm", &|| {
+        drop(lab.script("boot-vm.sh", &["vm3", "10.77.1.13"]))
+    });
+    change("kill-vm", &|| drop(lab.script("kill-vm.sh", &["vm3"])));
+    change("boot-vm again", &|| {
+        drop(lab.script("boot-vm.sh", &["vm3", "10.77.1.13"]))
+    });
+    change("kill-vm crash", &|| {
+        drop(lab.script("kill-vm.sh", &["vm3", "crash"]))
+    });
+    seen.dedup();
+    println!(
+        "{changes} changes, {} looks at counters meanwhile",
+        seen.len() - 1
+    );
+    assert!(
+        seen.len() - 1 < changes,
+        "each change waited for the next look at all"
+    );
 }
 
 #[test]
