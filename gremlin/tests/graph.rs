@@ -13,7 +13,7 @@ use flowtap_gremlin::{
 };
 use flowtap_topology::{
     Budget, Graph, History, HistoryError, Interval, Metadata, NewNode, NodeId, NodeMetric, NodeSpec, Slice,
-    Snapshot, Topology,
+    Snapshot, Topology, Wanted,
 };
 use serde_json::json;
 use support::graph::{fixed, graph_engine, tid};
@@ -164,7 +164,7 @@ impl Endless {
 }
 
 impl History for Endless {
-    fn slice(&self, _: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, _: Slice, _: Wanted<'_>, budget: &Budget) -> Result<Snapshot, HistoryError> {
         Self::tell(budget)
     }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::element::{Edge, Node};
 use crate::graph::Graph;
 use crate::identity::NodeId;
 use crate::interval::{Interval, NodeMetric};
@@ -154,15 +155,26 @@ impl Spending<'_> {
     }
 }
 
+/// Which revision of an element that had several within a [`Slice`] is asked for.
+#[derive(Clone, Copy)]
+pub enum Wanted<'w> {
+    /// The newest.
+    Newest,
+    /// Of a node, the newest that meets this; the newest if none does. Of an edge, the newest.
+    Node(&'w dyn Fn(&Node) -> bool),
+    /// Of an edge, the newest that meets this; the newest if none does. Of a node, the newest.
+    Edge(&'w dyn Fn(&Edge) -> bool),
+}
+
 /// Remembers what the graph was.
 pub trait History: Send + Sync {
-    /// The elements that were there within `slice`, each in its newest revision of that time. What
+    /// The elements that were there within `slice`, each in the `wanted` revision of that time. What
     /// changed before the call is in it, whether it is written down already or not. It may block for
     /// as long as the disk takes and `budget` allows.
     ///
     /// # Errors
     /// All of [`HistoryError`] but [`HistoryError::NotKept`].
-    fn slice(&self, slice: Slice, budget: &Budget) -> Result<Snapshot, HistoryError>;
+    fn slice(&self, slice: Slice, wanted: Wanted<'_>, budget: &Budget) -> Result<Snapshot, HistoryError>;
 
     /// What `nodes` counted: each interval that lies in `slice` as a whole, in no particular order. For
     /// the rest see [`History::slice`].
@@ -208,8 +220,13 @@ impl Topology {
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn at(&self, slice: Slice, budget: &Budget) -> Result<Arc<Snapshot>, HistoryError> {
-        self.history()?.slice(slice, budget).map(Arc::new)
+    pub fn at(
+        &self,
+        slice: Slice,
+        wanted: Wanted<'_>,
+        budget: &Budget,
+    ) -> Result<Arc<Snapshot>, HistoryError> {
+        self.history()?.slice(slice, wanted, budget).map(Arc::new)
     }
 
     /// What nodes counted: see [`History::intervals`].

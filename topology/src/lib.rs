@@ -41,7 +41,7 @@ pub use element::{Edge, LAYER2, Metadata, Node, OWNERSHIP};
 pub use error::TopologyError;
 pub use event::{Change, Event, Lagged, Subscription, Waker};
 pub use graph::{DEFAULT_MAX_NODES, Edit, Graph, NewEdge, NewNode, NodeSpec};
-pub use history::{Budget, History, HistoryError, Slice, Spending, Topology};
+pub use history::{Budget, History, HistoryError, Slice, Spending, Topology, Wanted};
 pub use identity::{EdgeId, NodeId, Tid};
 pub use interval::{Interval, IntervalLog, NodeMetric};
 pub use snapshot::{EdgeRef, Snapshot};

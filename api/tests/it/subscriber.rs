@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowtap_topology::{
     Budget, Graph, History, HistoryError, Interval, LAYER2, Metadata, NodeId, NodeMetric, NodeSpec, Slice,
-    Snapshot, Topology,
+    Snapshot, Topology, Wanted,
 };
 use serde_json::{Value, json};
 
@@ -207,7 +207,7 @@ async fn who_wants_another_namespace_hears_nothing_but_answers() {
 struct Fixed(Arc<Graph>);
 
 impl History for Fixed {
-    fn slice(&self, slice: Slice, _: &Budget) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, slice: Slice, _: Wanted<'_>, _: &Budget) -> Result<Snapshot, HistoryError> {
         assert_eq!(slice, Slice::at(1_700_000_000_000));
         Ok(Snapshot::clone(&self.0.snapshot()))
     }

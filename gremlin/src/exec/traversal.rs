@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use flowtap_flow::query::ReadError;
-use flowtap_topology::{Budget, HistoryError, Metadata, Node, Snapshot, metadata_bytes};
+use flowtap_topology::{Budget, Edge, HistoryError, Metadata, Node, Snapshot, Wanted, metadata_bytes};
 
 use super::flow_ends::FlowEnds;
 use super::flows::FlowsPlan;
@@ -18,7 +18,7 @@ use super::{Clock, Context, Plan, unplanned};
 use crate::answer::Answer;
 use crate::arguments;
 use crate::error::QueryError;
-use crate::graph::{Bounds, Move, NextHop, State, Walker, by_age, next_hop};
+use crate::graph::{Bounds, First, Move, NextHop, State, Walker, by_age, next_hop};
 use crate::kind::Kind;
 use crate::limits::{Meter, size};
 use crate::syntax::ast::{Step, StepName};
@@ -119,7 +119,10 @@ impl Traversal {
     /// Goes the way. The walker stands at its end, with what it remembers.
     pub(super) fn run(&self, context: &Context<'_>) -> Result<(Walker<'static>, State), QueryError> {
         let (mut walker, state) = match &self.origin {
-            Origin::Graph(window) => (Walker::new(Cow::Owned(context.graph(*window)?)), State::Graph),
+            Origin::Graph(window) => {
+                let graph = context.graph(*window, First::of(&self.moves).as_ref())?;
+                (Walker::new(Cow::Owned(graph)), State::Graph)
+            }
             Origin::Flows(flows, ends) => {
                 let (walker, nodes) = ends.nodes(flows, context)?;
                 (walker, State::Nodes(nodes))
@@ -216,12 +219,25 @@ impl<'a> Shown<'a> {
 }
 
 impl Context<'_> {
-    /// The graph as it is, or as it was.
-    pub(super) fn graph(&self, window: Option<Window>) -> Result<Snapshot, QueryError> {
+    /// The graph as it is, or as it was. Over a stretch of time each element that `first` asks about is as it was
+    /// when it last met that, as with Skydive, which has its database look: a machine that was shut down properly
+    /// has lost at its end what it is looked for by.
+    pub(super) fn graph(
+        &self,
+        window: Option<Window>,
+        first: Option<&First<'_>>,
+    ) -> Result<Snapshot, QueryError> {
         let graph = match window {
             None => self.topology.live(),
             Some(window) => {
-                let graph = self.topology.at(window.slice(), &self.budget());
+                let node = |node: &Node| first.is_some_and(|first| first.is_met(node));
+                let edge = |edge: &Edge| first.is_some_and(|first| first.is_met(edge));
+                let wanted = match first {
+                    None => Wanted::Newest,
+                    Some(first) if first.edges => Wanted::Edge(&edge),
+                    Some(_) => Wanted::Node(&node),
+                };
+                let graph = self.topology.at(window.slice(), wanted, &self.budget());
                 graph.map_err(|error| self.past_error(error))?
             }
         };

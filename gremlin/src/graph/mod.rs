@@ -16,7 +16,7 @@ pub(crate) use elements::{Elements, Pace, State, by_age};
 pub use expression::{ConditionCount, Explanation, NodeExpression, StepCount, select_nodes};
 pub(crate) use field::{Field, to_json};
 pub(crate) use filter::ElementFilter;
-pub(crate) use moves::Move;
+pub(crate) use moves::{First, Move};
 pub use route::NextHop;
 pub(crate) use route::next_hop;
 pub(crate) use walker::{Bounds, Walker};

@@ -1,6 +1,6 @@
 //! The steps that lead from one part of the graph to another, ready to run.
 
-use super::field::Field;
+use super::field::{Element, Field};
 use super::filter::ElementFilter;
 use crate::arguments;
 use crate::error::QueryError;
@@ -146,6 +146,41 @@ impl Move {
             | Self::Filter(filter) => Some(filter),
             _ => None,
         }
+    }
+}
+
+/// What a way through the graph asks for first, of all nodes or all edges that there are.
+pub(crate) struct First<'m> {
+    /// Of edges, not of nodes.
+    pub(crate) edges: bool,
+    conditions: Vec<&'m ElementFilter>,
+}
+
+impl<'m> First<'m> {
+    /// The conditions that `moves` begin with: those of `V` or `E` and of all `Has`, `HasKey`… that follow it at
+    /// once. `None` if there are none.
+    pub(crate) fn of(moves: &'m [Move]) -> Option<Self> {
+        let (first, then) = moves.split_first()?;
+        let edges = match first {
+            Move::Vertices(_) => false,
+            Move::Edges(_) => true,
+            _ => return None,
+        };
+        let filters = then.iter().map_while(|one| match one {
+            Move::Filter(filter) => Some(filter),
+            _ => None,
+        });
+        let conditions: Vec<_> = first
+            .condition()
+            .into_iter()
+            .chain(filters)
+            .filter(|filter| !filter.criteria().is_empty())
+            .collect();
+        (!conditions.is_empty()).then_some(Self { edges, conditions })
+    }
+
+    pub(crate) fn is_met(&self, element: &impl Element) -> bool {
+        self.conditions.iter().all(|filter| filter.matches(element))
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use flowtap_gremlin::{Engine, EngineOptions};
 use flowtap_topology::{
     Budget, Edge, Edit, Graph, History, HistoryError, Interval, Metadata, NewNode, Node, NodeId, NodeMetric,
-    Slice, Snapshot, Tid, Topology,
+    Slice, Snapshot, Tid, Topology, Wanted,
 };
 use serde_json::{Value as Json, json};
 
@@ -244,7 +244,14 @@ fn intervals() -> Vec<Interval> {
 }
 
 impl History for Past {
-    fn slice(&self, slice: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, slice: Slice, wanted: Wanted<'_>, budget: &Budget) -> Result<Snapshot, HistoryError> {
+        let rank = |node: &Node| {
+            let is_wanted = match wanted {
+                Wanted::Node(meets) => meets(node),
+                Wanted::Newest | Wanted::Edge(_) => false,
+            };
+            (is_wanted, node.revision)
+        };
         let mut spending = budget.spending("nodes and edges");
         let within = |from: i64, until: i64| from <= slice.to && until > slice.from;
         let mut nodes: Vec<Node> = Vec::new();
@@ -252,7 +259,7 @@ impl History for Past {
             budget.check()?;
             spending.add(node.bytes())?;
             match nodes.iter_mut().find(|other| other.id == node.id) {
-                Some(other) if other.revision < node.revision => other.clone_from(node),
+                Some(other) if rank(other) < rank(node) => other.clone_from(node),
                 Some(_) => {}
                 None => nodes.push(node.clone()),
             }

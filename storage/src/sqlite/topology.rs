@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowtap_topology::{Budget, Graph, History, HistoryError, Interval, NodeId, NodeMetric, Slice, Snapshot};
+use flowtap_topology::{
+    Budget, Graph, History, HistoryError, Interval, NodeId, NodeMetric, Slice, Snapshot, Wanted,
+};
 
 use super::lock::DirectoryLock;
 use crate::error::StoreError;
@@ -80,9 +82,9 @@ impl SqliteHistory {
 }
 
 impl History for SqliteHistory {
-    fn slice(&self, slice: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+    fn slice(&self, slice: Slice, wanted: Wanted<'_>, budget: &Budget) -> Result<Snapshot, HistoryError> {
         self.flush(budget)?;
-        read::slice(&self.path, slice, budget)
+        read::slice(&self.path, slice, wanted, budget)
     }
 
     fn intervals(

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use flowtap_topology::{
-    Budget, Edge, HistoryError, Interval, Node, NodeId, NodeMetric, Slice, Snapshot, metadata_bytes,
+    Budget, Edge, HistoryError, Interval, Node, NodeId, NodeMetric, Slice, Snapshot, Wanted, metadata_bytes,
 };
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Statement, TransactionBehavior, params};
 use serde::de::DeserializeOwned;
 
 use super::{failed, intervals, revisions};
@@ -19,6 +19,9 @@ const STEPS_PER_CHECK: i32 = 20_000;
 
 /// Rows that are found and not read yet: a number, a hash entry, an ID.
 const FOUND_BYTES: u64 = 128;
+
+/// One more row of an element that is found already.
+const CANDIDATE_BYTES: u64 = 8;
 
 /// What keeps from reading.
 #[derive(Debug, thiserror::Error)]
@@ -68,71 +71,128 @@ fn is_interrupt(error: &rusqlite::Error) -> bool {
 }
 
 /// The elements of `slice`.
-pub(super) fn slice(path: &Path, slice: Slice, budget: &Budget) -> Result<Snapshot, HistoryError> {
+pub(super) fn slice(
+    path: &Path,
+    slice: Slice,
+    wanted: Wanted<'_>,
+    budget: &Budget,
+) -> Result<Snapshot, HistoryError> {
     reading(path, budget, |connection| {
-        let rows = newest(connection, slice, budget)?;
-        load(connection, rows, slice, budget)
+        let found = find(connection, slice, wanted, budget)?;
+        load(connection, found, slice, wanted, budget)
     })
 }
 
-/// The newest revision within `slice` of each element.
-fn newest(connection: &Connection, slice: Slice, budget: &Budget) -> Result<Vec<i64>, ReadError> {
+/// The rows of one element that may be what is wanted of it.
+type Candidates = Vec<i64>;
+
+/// The rows within `slice` of each element: the newest, or all if one of them may be wanted instead.
+fn find(
+    connection: &Connection,
+    slice: Slice,
+    wanted: Wanted<'_>,
+    budget: &Budget,
+) -> Result<Vec<Candidates>, ReadError> {
+    let chosen = match wanted {
+        Wanted::Newest => None,
+        Wanted::Node(_) => Some(revisions::NODE),
+        Wanted::Edge(_) => Some(revisions::EDGE),
+    };
     // Not sorted, and not grouped by SQLite: it would hold all revisions to do so.
     let sql = "SELECT row, kind, id FROM topology_revision INDEXED BY topology_revision_time
                WHERE valid_to > ?1 AND valid_from <= ?2";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(params![slice.from, slice.to])?;
     let mut spending = budget.spending("nodes and edges");
-    let mut newest: HashMap<(i64, Box<str>), i64> = HashMap::new();
-    while let Some(found) = rows.next()? {
-        let (row, kind): (i64, i64) = (found.get(0)?, found.get(1)?);
-        let id: Box<str> = found.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?.into();
-        let before = newest.len();
-        let newest_row = newest.entry((kind, id)).or_insert(row);
-        *newest_row = row.max(*newest_row);
-        if newest.len() > before {
-            spending.add(FOUND_BYTES)?;
+    let mut found: HashMap<(i64, Box<str>), Candidates> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let (number, kind): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let id: Box<str> = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?.into();
+        let candidates = found.entry((kind, id)).or_default();
+        match candidates.first_mut() {
+            None => spending.add(FOUND_BYTES)?,
+            Some(newest) if chosen != Some(kind) => {
+                *newest = number.max(*newest);
+                continue;
+            }
+            Some(_) => spending.hold(CANDIDATE_BYTES)?,
+        }
+        candidates.push(number);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// A node or an edge as it was.
+enum Element {
+    Node(Node),
+    Edge(Edge),
+}
+
+impl Element {
+    fn is(&self, wanted: Wanted<'_>) -> bool {
+        match (self, wanted) {
+            (Self::Node(node), Wanted::Node(meets)) => meets(node),
+            (Self::Edge(edge), Wanted::Edge(meets)) => meets(edge),
+            _ => true,
         }
     }
-    Ok(newest.into_values().collect())
 }
 
 fn load(
     connection: &Connection,
-    rows: Vec<i64>,
+    found: Vec<Candidates>,
     slice: Slice,
+    wanted: Wanted<'_>,
     budget: &Budget,
 ) -> Result<Snapshot, ReadError> {
     let sql = "SELECT kind, body, valid_to, deleted FROM topology_revision WHERE row = ?1";
     let mut statement = connection.prepare(sql)?;
     let mut spending = budget.spending("nodes and edges");
     let (mut nodes, mut edges) = (Vec::new(), Vec::new());
-    for row in rows {
-        // One statement is too short for SQLite to ask.
-        budget.check()?;
-        let (kind, body, valid_to, deleted) = statement.query_row([row], |row| {
-            let kind: i64 = row.get(0)?;
-            let body: String = row.get(1)?;
-            Ok((kind, body, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?))
-        })?;
-        let deleted_at = (deleted && valid_to <= slice.to).then_some(valid_to);
-        if kind == revisions::EDGE {
-            let Some(mut edge) = readable::<Edge>(&body, row) else {
+    for mut rows in found {
+        // Later rows are newer revisions.
+        rows.sort_unstable_by(|a, b| b.cmp(a));
+        let mut newest = None;
+        for row in rows {
+            // One statement is too short for SQLite to ask.
+            budget.check()?;
+            let Some(element) = element(&mut statement, row, slice)? else {
                 continue;
             };
-            edge.deleted_at = deleted_at;
-            spending.add(edge.bytes())?;
-            edges.push(Arc::new(edge));
-        } else {
-            let Some(mut node) = readable::<Node>(&body, row) else {
-                continue;
-            };
-            node.deleted_at = deleted_at;
-            spending.add(node.bytes())?;
-            nodes.push(Arc::new(node));
+            if element.is(wanted) {
+                newest = Some(element);
+                break;
+            }
+            newest.get_or_insert(element);
+        }
+        match newest {
+            Some(Element::Node(node)) => {
+                spending.add(node.bytes())?;
+                nodes.push(Arc::new(node));
+            }
+            Some(Element::Edge(edge)) => {
+                spending.add(edge.bytes())?;
+                edges.push(Arc::new(edge));
+            }
+            None => {}
         }
     }
     Ok(Snapshot::of(nodes, edges))
+}
+
+/// The element that `row` tells of, if it can be read.
+fn element(statement: &mut Statement<'_>, row: i64, slice: Slice) -> Result<Option<Element>, ReadError> {
+    let (kind, body, valid_to, deleted) = statement.query_row([row], |row| {
+        let kind: i64 = row.get(0)?;
+        let body: String = row.get(1)?;
+        Ok((kind, body, row.get::<_, i64>(2)?, row.get::<_, bool>(3)?))
+    })?;
+    let deleted_at = (deleted && valid_to <= slice.to).then_some(valid_to);
+    Ok(if kind == revisions::EDGE {
+        readable::<Edge>(&body, row).map(|edge| Element::Edge(Edge { deleted_at, ..edge }))
+    } else {
+        readable::<Node>(&body, row).map(|node| Element::Node(Node { deleted_at, ..node }))
+    })
 }
 
 /// What `nodes` counted in `slice`.

@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::sqlite::schema;
 
 /// `kind` of a node.
-const NODE: i64 = 0;
+pub(super) const NODE: i64 = 0;
 /// `kind` of an edge.
 pub(super) const EDGE: i64 = 1;
 /// `valid_to` of a revision that still is. The schema's partial index says the same number.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flowtap_topology::{Event, Metadata, NodeSpec, OWNERSHIP};
+use flowtap_topology::{Event, Metadata, Node, NodeSpec, OWNERSHIP};
 use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
@@ -86,7 +86,9 @@ impl Recorded {
     }
 
     fn at(&self, at: i64) -> Snapshot {
-        self.history.slice(Slice::at(at), &budget()).unwrap()
+        self.history
+            .slice(Slice::at(at), Wanted::Newest, &budget())
+            .unwrap()
     }
 
     fn path(&self) -> PathBuf {
@@ -106,6 +108,49 @@ fn a_row_that_cannot_be_read_is_left_out() {
     let connection = Connection::open(recorded.path()).unwrap();
     assert!(connection.execute(damage, [nested]).unwrap() > 0);
     assert!(names(&recorded.at(at)).contains(&"tap1".to_owned()));
+}
+
+#[test]
+fn the_newest_revision_that_is_wanted_is_told() {
+    let recorded = Recorded::new();
+    let tap = recorded.device("tap0");
+    let from = between();
+    for vm in ["a", "b"] {
+        recorded.graph.set_metadata(&tap, "VM", vm).unwrap();
+        between();
+        recorded.graph.set_metadata(&tap, "State", "UP").unwrap();
+        between();
+    }
+    recorded.graph.edit(|edit| edit.remove_key(&tap, "VM")).unwrap();
+    let to = between();
+    recorded.graph.edit(|edit| edit.remove_node(&tap));
+    let slice = Slice { from, to: now_ms() };
+    let found = |slice: Slice, wanted: Wanted<'_>| {
+        let snapshot = recorded.history.slice(slice, wanted, &budget()).unwrap();
+        assert_eq!(names(&snapshot), ["h", "tap0"]);
+        assert_eq!(snapshot.edge_count(), 1);
+        let tap = snapshot.node(&tap).unwrap();
+        (
+            tap.revision,
+            tap.metadata.get("VM").cloned(),
+            tap.deleted_at.is_some(),
+        )
+    };
+    let has = |vm: &'static str| move |node: &Node| node.metadata.get("VM").is_some_and(|found| found == vm);
+    assert_eq!(found(slice, Wanted::Newest), (5, None, true));
+    assert_eq!(found(slice, Wanted::Edge(&|_| true)), (5, None, true));
+    assert_eq!(found(slice, Wanted::Node(&|_| true)), (5, None, true));
+    assert_eq!(
+        found(slice, Wanted::Node(&has("a"))),
+        (3, Some(json!("a")), false)
+    );
+    assert_eq!(
+        found(slice, Wanted::Node(&has("b"))),
+        (4, Some(json!("b")), false)
+    );
+    assert_eq!(found(slice, Wanted::Node(&has("c"))), (5, None, true));
+    // At one moment there is one.
+    assert_eq!(found(Slice::at(to), Wanted::Node(&has("a"))), (5, None, false));
 }
 
 #[test]
@@ -131,7 +176,7 @@ fn a_life_is_told_before_during_and_after() {
         from: before,
         to: now_ms(),
     };
-    let whole = recorded.history.slice(whole, &budget()).unwrap();
+    let whole = recorded.history.slice(whole, Wanted::Newest, &budget()).unwrap();
     let tap = whole.node(&tap).unwrap();
     assert_eq!((&tap.metadata["State"], tap.revision), (&json!("UP"), 3));
     assert!(tap.deleted_at.is_some_and(|deleted| deleted >= up));
@@ -190,13 +235,16 @@ fn a_write_that_fails_is_told_and_made_up_for() {
     recorded.device("tap0");
     let error = recorded
         .history
-        .slice(Slice::at(now_ms()), &budget())
+        .slice(Slice::at(now_ms()), Wanted::Newest, &budget())
         .unwrap_err();
     assert!(error.to_string().contains("the disk is on fire"), "{error}");
     other.execute_batch("DROP TRIGGER broken").unwrap();
     let deadline = std::time::Instant::now() + DEADLINE;
     let whole = loop {
-        match recorded.history.slice(Slice::at(now_ms()), &budget()) {
+        match recorded
+            .history
+            .slice(Slice::at(now_ms()), Wanted::Newest, &budget())
+        {
             Ok(whole) => break whole,
             Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
         }

@@ -26,7 +26,7 @@ fn child() {
         let at = between();
         assert!(
             history
-                .slice(Slice::at(at), &budget())
+                .slice(Slice::at(at), Wanted::Newest, &budget())
                 .unwrap()
                 .node(&id)
                 .is_some()
@@ -65,12 +65,16 @@ fn a_kill_loses_nothing_that_was_seen_and_leaves_nothing_alive() {
     let graph = Arc::new(Graph::new("h"));
     let history = store.record_topology(Arc::clone(&graph)).unwrap();
     for (at, name) in &seen {
-        let then = history.slice(Slice::at(*at), &budget()).unwrap();
+        let then = history.slice(Slice::at(*at), Wanted::Newest, &budget()).unwrap();
         assert!(names(&then).contains(name), "{name} was there at {at}");
         assert_eq!(then.len(), 2, "and nothing of an earlier life");
     }
     assert_eq!(
-        names(&history.slice(Slice::at(between()), &budget()).unwrap()),
+        names(
+            &history
+                .slice(Slice::at(between()), Wanted::Newest, &budget())
+                .unwrap()
+        ),
         ["h"]
     );
 }

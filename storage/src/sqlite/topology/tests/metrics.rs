@@ -181,7 +181,7 @@ fn a_question_that_nobody_waits_for_ends() {
         let budget = Budget::new(u64::MAX, u64::MAX, move || {
             counted.fetch_add(1, Ordering::SeqCst) < 3
         });
-        let given_up = read::slice(&written.path, slice, &budget).unwrap_err();
+        let given_up = read::slice(&written.path, slice, Wanted::Newest, &budget).unwrap_err();
         assert!(matches!(given_up, HistoryError::Cancelled), "{given_up}");
         assert_eq!(
             asked.load(Ordering::SeqCst),
@@ -199,6 +199,7 @@ fn a_question_has_what_memory_it_is_given() {
         let found = read::slice(
             &written.path,
             Slice::at(1_500),
+            Wanted::Newest,
             &Budget::new(rows, bytes, || true),
         );
         found.map(|found| found.len()).map_err(|error| error.to_string())
