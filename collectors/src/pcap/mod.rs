@@ -72,41 +72,48 @@ impl Collector for Pcap {
         let failed = |source| CollectError::open(&interface.name, source);
         // Knows the interface by its index, and so tells when that one is gone.
         let (anchor, hardware) = place(interface).map_err(failed)?;
-        let (mut capture, link_type) = self.activate(&request).map_err(failed)?;
+        let (mut capture, link_type) = self.activate(&request, request.snaplen).map_err(failed)?;
         if !link_type.is_supported() {
             return Err(CollectError::LinkType {
                 interface: interface.name.clone(),
                 hardware: hardware.0,
             });
         }
-        if hardware.is_loopback() {
-            // libpcap does so by itself, but in this process, when they are counted already.
-            ignore_outgoing(capture.as_fd()).map_err(failed)?;
-        }
         let exclude = own_traffic(&request, hardware);
         let expression =
             expression(request.filter.as_deref(), &exclude, link_type).map_err(CollectError::Filter)?;
-        let (mut tally, mut unfiltered) = (Tally::new(), None);
-        if let Some(expression) = expression {
-            let program = capture.compile(&expression, true);
+        let (mut tally, mut unfiltered, mut cut) = (Tally::new(), None, None);
+        let mut socket_filter = None;
+        if let Some(expression) = &expression {
+            let program = capture.compile(expression, true);
             let program = program.map_err(|error| CollectError::Filter(message(error)))?;
             let filter = KernelFilter::from_program(&program);
             let for_socket = filter.for_socket();
-            match &for_socket {
-                // With a header of its own libpcap has to change the program.
-                Some(program) if filter.is_for_the_kernel_alone() && link_type != LinkType::LINUX_SLL => {
-                    attach(capture.as_fd(), program).map_err(failed)?;
-                    unfiltered = Some(Unfiltered::until_now());
-                }
-                _ => {
-                    let set = capture.filter(&expression, true);
-                    set.map_err(|error| failed(io::Error::other(message(error))))?;
-                }
-            }
             // What libpcap filters by itself is in no count.
             if for_socket.is_some() {
                 tally = Tally::of_filtered(interface).map_err(failed)?;
             }
+            // libpcap runs a filter itself over what came before it, over packets that are cut already: it
+            // refuses those whose headers are longer than what is left of them.
+            let is_ours = filter.is_for_the_kernel_alone() || request.snaplen != 0;
+            // With a header of its own libpcap has to change the program.
+            socket_filter = for_socket.filter(|_| is_ours && link_type != LinkType::LINUX_SLL);
+            if request.snaplen != 0 && socket_filter.is_none() {
+                // For libpcap's filter whole, and cut after it.
+                (capture, _) = self.activate(&request, 0).map_err(failed)?;
+                cut = Some(request.snaplen);
+            }
+        }
+        if hardware.is_loopback() {
+            // libpcap does so by itself, but in this process, when they are counted already.
+            ignore_outgoing(capture.as_fd()).map_err(failed)?;
+        }
+        if let Some(program) = socket_filter {
+            attach(capture.as_fd(), &program).map_err(failed)?;
+            unfiltered = Some(Unfiltered::until_now());
+        } else if let Some(expression) = &expression {
+            let set = capture.filter(expression, true);
+            set.map_err(|error| failed(io::Error::other(message(error))))?;
         }
         tally.bind(interface.index).map_err(failed)?;
         Ok(Box::new(PcapReader {
@@ -117,19 +124,17 @@ impl Collector for Pcap {
             anchor,
             tally,
             unfiltered,
+            cut,
             knows_if_dropped: interface.netns.is_none(),
         }))
     }
 }
 
 impl Pcap {
-    fn activate(&self, request: &CaptureRequest) -> io::Result<(Capture<Active>, LinkType)> {
+    /// A handle for packets of `snaplen` bytes, whole ones for 0.
+    fn activate(&self, request: &CaptureRequest, snaplen: u32) -> io::Result<(Capture<Active>, LinkType)> {
         let name = request.interface.name.as_str();
-        let snaplen = if request.snaplen == 0 {
-            WHOLE
-        } else {
-            request.snaplen
-        };
+        let snaplen = if snaplen == 0 { WHOLE } else { snaplen };
         let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let open = || {
             Capture::from_device(name)?

@@ -43,6 +43,8 @@ pub(super) struct PcapReader {
     pub(super) tally: Tally,
     /// What is in the ring since before the filter, where that is not libpcap's to say.
     pub(super) unfiltered: Option<Unfiltered>,
+    /// To how many bytes packets are cut, where libpcap is not told.
+    pub(super) cut: Option<u32>,
     /// Whether libpcap knows what the interface itself dropped: it asks `/sys`, which shows the interfaces of
     /// flowtap's own namespace, and where there is one of the same name would take that for it.
     pub(super) knows_if_dropped: bool,
@@ -52,8 +54,9 @@ pub(super) struct PcapReader {
 ///
 /// libpcap's own way is to run the filter over what it finds in the ring when a filter is set, and over the
 /// block that the kernel is filling. It does not know a packet's direction then, so that `inbound` would refuse
-/// each packet of the first 10 ms. A filter that asks for such things is put at the socket directly, and what
-/// is older is left out here: it came before the capture began.
+/// each packet of the first 10 ms, and has only what a snaplen leaves, so that 14 bytes of a packet are never
+/// `icmp`. A filter that asks for such things, or of packets that are cut, is put at the socket directly, and
+/// what is older is left out here: it came before the capture began.
 pub(super) struct Unfiltered {
     /// When the filter was in force.
     until: Timestamp,
@@ -89,7 +92,7 @@ impl PcapReader {
     fn read(&mut self, context: &ReaderContext) -> io::Result<()> {
         let stop = StopEvent::new(&context.stop)?;
         let feed = Feed::new(context, &self.node_tid);
-        let mut intake = Intake::new(feed, self.link_type, self.unfiltered.take());
+        let mut intake = Intake::new(feed, self.link_type, self.unfiltered.take(), self.cut);
         while !stop.has_fired() {
             if self.dispatch(&mut intake)? > 0 {
                 continue;
@@ -167,6 +170,8 @@ struct Intake {
     feed: Feed,
     link_type: LinkType,
     unfiltered: Option<Unfiltered>,
+    /// Bytes of a packet that are taken.
+    longest: usize,
     /// The bytes of the batch, at worst 8 MiB.
     bytes: Vec<u8>,
     batch: ArrayVec<(Timestamp, u32, Range<usize>), BATCH>,
@@ -179,11 +184,14 @@ struct Intake {
 }
 
 impl Intake {
-    fn new(feed: Feed, link_type: LinkType, unfiltered: Option<Unfiltered>) -> Self {
+    fn new(feed: Feed, link_type: LinkType, unfiltered: Option<Unfiltered>, cut: Option<u32>) -> Self {
         Self {
             feed,
             link_type,
             unfiltered,
+            longest: cut
+                .and_then(|cut| usize::try_from(cut).ok())
+                .unwrap_or(usize::MAX),
             bytes: Vec::new(),
             batch: ArrayVec::new(),
             taken: 0,
@@ -210,7 +218,8 @@ impl Intake {
         }
         self.taken += 1;
         let begin = self.bytes.len();
-        self.bytes.extend_from_slice(data);
+        self.bytes
+            .extend_from_slice(data.get(..self.longest).unwrap_or(data));
         self.batch.push((timestamp, header.len, begin..self.bytes.len()));
     }
 

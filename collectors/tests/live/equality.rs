@@ -131,6 +131,32 @@ fn directions() {
     }
 }
 
+/// Not beside tcpdump either: libpcap filters the first packets by itself, when they are cut already.
+#[test]
+fn filters_see_more_than_is_kept() {
+    let collectors: [&dyn Collector; 2] = [&AfPacket::default(), &Pcap::default()];
+    for collector in collectors {
+        for filter in ["udp port 53", "ip protochain 17 and udp port 53"] {
+            for snaplen in [14, 20, 60] {
+                let what = format!("{} {filter}, {snaplen} bytes", collector.capture_type());
+                let namespace = Namespace::pair();
+                let request = narrowed(namespace.request("vb"), filter, snaplen, &[]);
+                let running = Running::start(collector, request);
+                let sender = Sender::new(&namespace, "va");
+                for round in 0..10 {
+                    sender.send(&udp(&[], 53, round, 100));
+                    sender.send(&udp(&[], 54, round, 100));
+                }
+                let finished = running.stop();
+                assert_eq!(finished.seen.len(), 10, "{what}");
+                let is_cut = |seen: &Seen| seen.data.len() == snaplen as usize && seen.len == 100;
+                assert!(finished.seen.iter().all(is_cut), "{what}");
+                assert!(finished.ledger.balances(), "{what}");
+            }
+        }
+    }
+}
+
 /// `protochain` is a loop, which the kernel does not take: flowtap filters by itself, and cuts where it
 /// was told to (libpcap cuts two bytes earlier then).
 #[test]
