@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use flowtap_flow::filter::Value;
-use flowtap_gremlin::NodeExpression;
 use flowtap_gremlin::ast::{Argument, ArgumentValue, Query, Step, StepName};
+use flowtap_gremlin::{Explanation, NodeExpression};
 use flowtap_topology::{Node, NodeId, Snapshot};
 use serde_json::Value as Json;
+
+use crate::declare::Expression;
 
 /// One condition, and who meets it.
 #[derive(Debug)]
@@ -32,28 +34,87 @@ enum Asks {
     Other,
 }
 
-/// The conditions of a query that asks each node by itself: of its leading `V` and the steps after it, up
-/// to the first that leads elsewhere.
-pub(super) fn criteria(query: &Query, graph: &Snapshot) -> Vec<Criterion> {
-    let mut criteria = Vec::new();
-    for (place, step) in query.steps.iter().enumerate() {
-        let pairs = || step.arguments.chunks(2).map(|pair| (StepName::Has, pair));
-        match step.name {
-            StepName::V if place == 0 && step.arguments.len() != 1 => {
-                criteria.extend(pairs().filter_map(|(name, pair)| criterion(name, pair, graph)));
+/// What an expression asks of single nodes where it is decided: at the first place where it leaves nothing,
+/// else at its end.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The nodes that are asked: those that the steps before lead to; `None` for all.
+    pub(super) among: Option<HashSet<NodeId>>,
+    pub(super) criteria: Vec<Criterion>,
+}
+
+impl Asked {
+    /// Of `expression`, which leaves of `graph` what `explained` says.
+    pub(super) fn of(expression: &Expression, explained: &Explanation, graph: &Snapshot) -> Self {
+        let query = expression.query();
+        let emptied = explained.steps.iter().position(|step| step.count == 0);
+        let mut asked = Self::default();
+        let mut on_nodes = true;
+        for (place, step) in query.steps.iter().enumerate() {
+            let is_decided = emptied.is_some_and(|emptied| emptied < place);
+            match step.name {
+                StepName::V if place == 0 && step.arguments.len() == 1 => {
+                    asked
+                        .criteria
+                        .extend(criterion(StepName::V, &step.arguments, graph));
+                }
+                StepName::V if place == 0 => asked.add_pairs(step, graph),
+                StepName::Has if on_nodes => asked.add_pairs(step, graph),
+                StepName::HasKey | StepName::HasNot | StepName::HasEither if on_nodes => {
+                    asked
+                        .criteria
+                        .extend(criterion(step.name, &step.arguments, graph));
+                }
+                StepName::Dedup | StepName::Sort | StepName::As => {}
+                // What was asked up to here leaves nothing.
+                _ if is_decided => break,
+                StepName::Out
+                | StepName::In
+                | StepName::Both
+                | StepName::OutV
+                | StepName::InV
+                | StepName::BothV => {
+                    asked = Self::among(reached(query, place, &[], graph));
+                    asked.add_pairs(step, graph);
+                    on_nodes = true;
+                }
+                // Whose conditions are on edges, or on whole paths.
+                _ if emptied == Some(place) => return Self::among(HashSet::new()),
+                StepName::Ascendants | StepName::Descendants | StepName::Neighbors => {
+                    asked = Self::among(reached(query, place, &step.arguments, graph));
+                }
+                StepName::OutE | StepName::InE | StepName::BothE => on_nodes = false,
+                _ => break,
             }
-            StepName::V if place == 0 => criteria.extend(criterion(StepName::V, &step.arguments, graph)),
-            StepName::Has => {
-                criteria.extend(pairs().filter_map(|(name, pair)| criterion(name, pair, graph)));
-            }
-            StepName::HasKey | StepName::HasNot | StepName::HasEither => {
-                criteria.extend(criterion(step.name, &step.arguments, graph));
-            }
-            StepName::Dedup => {}
-            _ => break,
+        }
+        asked
+    }
+
+    fn among(nodes: HashSet<NodeId>) -> Self {
+        Self {
+            among: Some(nodes),
+            criteria: Vec::new(),
         }
     }
-    criteria
+
+    fn add_pairs(&mut self, step: &Step, graph: &Snapshot) {
+        let pairs = step.arguments.chunks(2);
+        self.criteria
+            .extend(pairs.filter_map(|pair| criterion(StepName::Has, pair, graph)));
+    }
+}
+
+/// Where `query` leads up to its step at `place`, if that had these arguments.
+fn reached(query: &Query, place: usize, arguments: &[Argument], graph: &Snapshot) -> HashSet<NodeId> {
+    let mut steps = query.steps.clone();
+    steps.truncate(place + 1);
+    if let Some(last) = steps.last_mut() {
+        last.arguments = arguments.to_vec();
+    }
+    let expression = NodeExpression::parse(&Query { steps }.to_string());
+    let nodes = expression.and_then(|expression| expression.select(graph));
+    let nodes = nodes.unwrap_or_default().into_iter();
+    nodes.map(|node| node.id.clone()).collect()
 }
 
 /// Who meets a step alone.

@@ -16,6 +16,7 @@ use crate::document::is_default;
 use crate::reconcile::{Verdict, judge, namespace_of};
 use crate::services::CaptureServices;
 use crate::summary::count;
+use criteria::Asked;
 use near::near_misses;
 pub(crate) use words::why_none;
 
@@ -170,6 +171,8 @@ pub(crate) fn explain(
             count(graph.len())
         ),
     };
+    let explained = expression.explain(graph)?;
+    let asked = Asked::of(&expression, &explained, graph);
     Ok(Explanation {
         gremlin_query: expression.to_string(),
         summary,
@@ -177,8 +180,8 @@ pub(crate) fn explain(
         matched: named.len(),
         ready,
         nodes,
-        steps: steps(&expression, graph)?,
-        near_misses: near_misses(&expression, graph, LISTED_MISSES),
+        steps: steps(explained),
+        near_misses: near_misses(&asked, &named, graph, LISTED_MISSES),
     })
 }
 
@@ -228,8 +231,7 @@ impl Support<'_> {
     }
 }
 
-fn steps(expression: &Expression, graph: &Snapshot) -> Result<Vec<StepCount>, String> {
-    let explained = expression.explain(graph)?;
+fn steps(explained: flowtap_gremlin::Explanation) -> Vec<StepCount> {
     let steps = explained.steps.into_iter().map(|step| StepCount {
         step: step.step,
         column: step.column,
@@ -244,5 +246,5 @@ fn steps(expression: &Expression, graph: &Snapshot) -> Result<Vec<StepCount>, St
             })
             .collect(),
     });
-    Ok(steps.collect())
+    steps.collect()
 }

@@ -1,27 +1,33 @@
 //! Nodes that an expression just misses.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use flowtap_collectors::CaptureType;
-use flowtap_topology::{Node, Snapshot};
+use flowtap_topology::{Node, NodeId, Snapshot};
 
-use super::criteria::{Criterion, criteria};
+use super::criteria::{Asked, Criterion};
 use super::{NearMiss, NodeName};
-use crate::declare::Expression;
 
 /// How alike what is and what is asked must be, where a node meets no condition at all.
 const ALIKE: f64 = 0.75;
 
-/// The nodes that meet most of the conditions but not all, nearest first, `limit` at most.
-pub(super) fn near_misses(expression: &Expression, graph: &Snapshot, limit: usize) -> Vec<NearMiss> {
-    nearest(&criteria(expression.query(), graph), graph, limit)
-}
-
-/// As [`near_misses`], for an expression that was taken apart already.
-pub(super) fn nearest(criteria: &[Criterion], graph: &Snapshot, limit: usize) -> Vec<NearMiss> {
+/// The nodes that meet most of the conditions but not all, nearest first, `limit` at most; none of `named`.
+pub(super) fn near_misses(
+    asked: &Asked,
+    named: &[Arc<Node>],
+    graph: &Snapshot,
+    limit: usize,
+) -> Vec<NearMiss> {
+    let criteria = asked.criteria.as_slice();
+    let named: HashSet<&NodeId> = named.iter().map(|node| &node.id).collect();
+    let among = asked.among.as_ref();
+    let nodes = graph.nodes().filter(|node| !named.contains(&node.id));
+    let nodes = nodes.filter(|node| among.is_none_or(|among| among.contains(&node.id)));
     // A few of many: no more than these are kept in order.
     let mut nearest: Vec<Miss<'_>> = Vec::with_capacity(limit + 1);
-    for miss in graph.nodes().filter_map(|node| Miss::of(node, criteria)) {
+    for miss in nodes.filter_map(|node| Miss::of(node, criteria, among.is_some())) {
         let place = nearest.partition_point(|nearer| nearer.compare(&miss) == Ordering::Less);
         if place < limit {
             nearest.insert(place, miss);
@@ -46,8 +52,8 @@ struct Miss<'a> {
 }
 
 impl<'a> Miss<'a> {
-    /// `None` if it meets all, or nothing of it is near.
-    fn of(node: &'a Node, criteria: &[Criterion]) -> Option<Self> {
+    /// `None` if it meets all, or nothing of it is near. What other conditions have led to `is_near`.
+    fn of(node: &'a Node, criteria: &[Criterion], is_near: bool) -> Option<Self> {
         let (mut met, mut met_first, mut nearness) = (0, None, 0.0_f64);
         for (place, criterion) in criteria.iter().enumerate() {
             if criterion.met_by.contains(&node.id) {
@@ -59,7 +65,7 @@ impl<'a> Miss<'a> {
         }
         let met_first = met_first?;
         let types = CaptureType::of_node(node.node_type().unwrap_or_default());
-        (met > 0 || nearness >= ALIKE).then_some(Self {
+        (is_near || met > 0 || nearness >= ALIKE).then_some(Self {
             node,
             can_be_captured: !types.is_empty(),
             met,

@@ -2,8 +2,8 @@
 
 use flowtap_topology::Snapshot;
 
-use super::criteria::criteria;
-use super::near::nearest;
+use super::criteria::Asked;
+use super::near::near_misses;
 use crate::declare::Expression;
 use crate::summary::count;
 
@@ -16,8 +16,9 @@ pub(crate) fn why_none(expression: &Expression, graph: &Snapshot) -> Option<Stri
     };
     let step = &explained.steps[place];
     let before = place.checked_sub(1).map(|before| &explained.steps[before]);
-    let criteria = criteria(expression.query(), graph);
-    let missing = criteria
+    let asked = Asked::of(expression, &explained, graph);
+    let missing = asked
+        .criteria
         .iter()
         .find_map(|criterion| criterion.missing_field(graph));
     let cause = match (missing, before) {
@@ -39,7 +40,7 @@ pub(crate) fn why_none(expression: &Expression, graph: &Snapshot) -> Option<Stri
         (None, None) => format!("{} leaves none", step.step),
     };
     let mut text = format!("the expression matches none of {}: {cause}", count(graph.len()));
-    if let [miss, ..] = nearest(&criteria, graph, 1).as_slice() {
+    if let [miss, ..] = near_misses(&asked, &[], graph, 1).as_slice() {
         let node = &miss.node;
         let namespace = match node.namespace.as_str() {
             "" => String::new(),

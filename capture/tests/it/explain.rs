@@ -175,6 +175,46 @@ fn near_misses_come_nearest_first() {
 }
 
 #[test]
+fn near_misses_are_those_of_the_step_that_leaves_nothing() {
+    let lab = lab();
+    let misses = |gremlin: &str| {
+        let explanation = lab.captures.explain(gremlin, "").unwrap();
+        let misses = explanation.near_misses.into_iter();
+        let mut misses: Vec<_> = misses.map(|miss| (miss.node.name, miss.why)).collect();
+        misses.sort();
+        (explanation.matched, misses)
+    };
+    let expected = |misses: &[(&str, &str)]| -> Vec<(String, String)> {
+        let owned = |(name, why): &(&str, &str)| ((*name).to_owned(), (*why).to_owned());
+        misses.iter().map(owned).collect()
+    };
+    let of_blue = expected(&[("eth0", "Name is 'eth0', not 'eth1'")]);
+    let query = "G.V().Has('Name', 'blue').Out('Name', 'eth1')";
+    assert_eq!(misses(query), (0, of_blue.clone()));
+    let query = "G.V().Has('Name', 'blue').Out().Has('Name', 'eth1')";
+    assert_eq!(misses(query), (0, of_blue.clone()));
+    let query = "G.V().Has('Name', 'blue').OutE('RelationType', 'ownership').OutV('Name', 'eth1')";
+    assert_eq!(misses(query), (0, of_blue));
+    // Nothing is there to be asked.
+    for query in [
+        "G.V().Has('Name', 'tap1').Out('Name', 'eth1')",
+        "G.V().Has('Name', 'tap1').OutE('RelationType', 'x').OutV('Name', 'eth1')",
+    ] {
+        assert_eq!(misses(query), (0, Vec::new()), "{query}");
+    }
+    let query = "G.V().Has('Name', 'bleu').Out('Name', 'eth0')";
+    let blue = expected(&[("blue", "Name is 'blue', not 'bleu'")]);
+    assert_eq!(misses(query), (0, blue));
+    // Who is named is no miss, whatever it is that it does not meet.
+    let query = "G.V().Has('Name', 'br-int').Both('Name', Regex('eth.*'))";
+    let (matched, missed) = misses(query);
+    assert_eq!(
+        (matched, missed.iter().any(|(name, _)| name == "eth0")),
+        (1, false)
+    );
+}
+
+#[test]
 fn what_cannot_be_declared_is_not_explained() {
     let lab = lab();
     for (gremlin, kind, begins) in [
