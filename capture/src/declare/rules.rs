@@ -77,6 +77,15 @@ pub(crate) fn check(new: &NewCapture) -> Result<Checked, String> {
     if let Some(capture_type) = capture_type {
         check_capabilities(new, capture_type)?;
     }
+    if new.port != 0 && !capture_type.is_some_and(capability::listens) {
+        let what = capture_type.map_or_else(
+            || "a capture without a type, which goes by the node,".to_owned(),
+            |capture_type| format!("{capture_type} capture"),
+        );
+        return Err(format!(
+            "{what} listens on no port; leave Port out, or choose type pcapsocket or sflow"
+        ));
+    }
     Ok(Checked {
         expression,
         capture_type,
@@ -137,6 +146,11 @@ pub(crate) mod capability {
     /// headers can be looked into.
     pub(crate) fn sees_packets(capture_type: CaptureType) -> bool {
         capture_type != CaptureType::Ebpf
+    }
+
+    /// Whether others send to it, at a port of its own.
+    pub(crate) fn listens(capture_type: CaptureType) -> bool {
+        matches!(capture_type, CaptureType::PcapSocket | CaptureType::Sflow)
     }
 
     /// Whether several captures of this type can run at one node; without a type it goes by the node.
@@ -239,6 +253,23 @@ mod tests {
             );
         }
         assert!(refused(|c| c.name = "n".repeat(9_000)).contains("too long"));
+    }
+
+    #[test]
+    fn a_port_is_for_types_that_listen() {
+        let with_port = |capture_type: &'static str| {
+            let new = NewCapture {
+                port: 8_110,
+                r#type: capture_type.into(),
+                ..NewCapture::new("G.V()")
+            };
+            check(&new).map(drop)
+        };
+        assert_eq!((with_port("pcapsocket"), with_port("sflow")), (Ok(()), Ok(())));
+        for capture_type in ["", "afpacket", "pcap"] {
+            let text = with_port(capture_type).unwrap_err();
+            assert!(text.contains("listens on no port"), "{text}");
+        }
     }
 
     #[test]
