@@ -53,7 +53,7 @@ pub enum CollectError {
     },
     /// The capture type is not built in.
     #[error("{0}")]
-    Unavailable(&'static str),
+    Unavailable(String),
     /// The filter is no pcap-filter(7) expression.
     #[error("not a valid BPF expression: {0}")]
     Filter(String),

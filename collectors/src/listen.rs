@@ -18,7 +18,7 @@ pub(crate) fn listen<T>(
     bind: impl Fn(SocketAddr) -> Result<T, CollectError>,
 ) -> Result<T, CollectError> {
     if let Some(port) = port {
-        return bind(SocketAddr::new(address, port));
+        return bind(SocketAddr::new(address, port)).map_err(taken);
     }
     for port in range.clone() {
         match bind(SocketAddr::new(address, port)) {
@@ -32,6 +32,25 @@ pub(crate) fn listen<T>(
         first: *range.start(),
         last: *range.end(),
     })
+}
+
+/// The port was named by a capture, which may be at several nodes: it listens there itself then.
+fn taken(error: CollectError) -> CollectError {
+    match error {
+        CollectError::Listen {
+            protocol,
+            address,
+            source,
+            ..
+        } if source.kind() == io::ErrorKind::AddrInUse => CollectError::Listen {
+            protocol,
+            address,
+            source,
+            hint: "; a program or a capture listens there, perhaps this one at another of its nodes: leave --port \
+                   out for a port at each, or choose another",
+        },
+        other => other,
+    }
 }
 
 /// Runs a reader that is made of tasks to its end, on the calling thread.

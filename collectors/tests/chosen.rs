@@ -224,7 +224,10 @@ fn each_capture_has_a_port_of_its_own_until_there_is_none() {
             "{none}"
         );
         let taken = start(Some(first)).err().expect("it is taken").to_string();
-        assert!(taken.contains("another program listens there"), "{taken}");
+        assert!(
+            taken.contains("perhaps this one at another of its nodes"),
+            "{taken}"
+        );
         let other = start(Some(last + 10)).expect("it is free");
         assert_eq!(other.listens.port(), last + 10);
         // One that ends makes room.
@@ -279,7 +282,7 @@ fn what_cannot_be_says_why() {
     let kinds = [
         (Unavailable::ebpf(), CaptureType::Ebpf),
         (Unavailable::ovs_mirror(), CaptureType::OvsMirror),
-        (Unavailable::ovs_sflow(), CaptureType::OvsSflow),
+        (Unavailable::ovs_sflow(None), CaptureType::OvsSflow),
     ];
     for (unavailable, kind) in kinds {
         assert_eq!(unavailable.capture_type(), kind);
@@ -288,5 +291,11 @@ fn what_cannot_be_says_why() {
         assert_eq!(unavailable.accepts(&host), Err(NotYet::Never(reason.clone())));
         let failed = unavailable.open(request("", 0, None)).err().expect("refused");
         assert_eq!(failed.to_string(), reason);
+    }
+    // Where flowtap really listens, for a switch of this host.
+    for (listens, target) in [("0.0.0.0:7000", "127.0.0.1:7000"), ("[::1]:7", "[::1]:7")] {
+        let unavailable = Unavailable::ovs_sflow(Some(listens.parse().unwrap()));
+        let reason = unavailable.support().expect_err("it is not built in");
+        assert!(reason.contains(&format!("target=\\\"{target}\\\"")), "{reason}");
     }
 }

@@ -18,8 +18,8 @@ use flowtap_topology::Graph;
 use rustix::process::{Resource, getrlimit};
 use tokio::task::spawn_blocking;
 
-/// Every capture type, in the order in which they are listed.
-fn collectors(sflow: SflowOptions) -> Vec<Arc<dyn Collector>> {
+/// Every capture type, in the order in which they are listed. Flowtap itself takes sFlow at `sflow_at`.
+pub(super) fn collectors(sflow: SflowOptions, sflow_at: Option<SocketAddr>) -> Vec<Arc<dyn Collector>> {
     vec![
         Arc::new(AfPacket::default()),
         Arc::new(Pcap::default()),
@@ -27,7 +27,7 @@ fn collectors(sflow: SflowOptions) -> Vec<Arc<dyn Collector>> {
         Arc::new(SflowCollector::new(sflow)),
         Arc::new(Unavailable::ebpf()),
         Arc::new(Unavailable::ovs_mirror()),
-        Arc::new(Unavailable::ovs_sflow()),
+        Arc::new(Unavailable::ovs_sflow(sflow_at)),
     ]
 }
 
@@ -42,13 +42,13 @@ pub(super) fn start(
     table: &Arc<FlowTable>,
     store: &SqliteStore,
     defaults: PointOptions,
-    sflow: SflowOptions,
+    collectors: Vec<Arc<dyn Collector>>,
     http: SocketAddr,
 ) -> Result<RunningCaptures> {
     let table = Arc::clone(table);
     Ok(captures.start(CaptureServices {
         graph: Arc::clone(graph),
-        collectors: collectors(sflow),
+        collectors,
         points: Arc::new(move |options, ledger| table.points(options, ledger)),
         store: Arc::new(store.resources()),
         exclude: vec![http],

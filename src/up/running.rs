@@ -85,6 +85,10 @@ impl Running {
             sflow: sflow.as_ref().map(SflowReader::stats),
             pcap_socket: pcap_socket.as_ref().map(PcapSocketReader::stats),
         };
+        let collectors = captures::collectors(
+            sflow_options(&config.sflow, &graph)?,
+            sflow.as_ref().map(SflowReader::local_addr),
+        );
         if let (Some(reader), Some(told)) = (sflow, config.sflow.listen.address()) {
             inputs.start(InputKind::SFlow, told, reader.local_addr(), |context| {
                 reader.run(context)
@@ -102,7 +106,7 @@ impl Running {
             &table,
             &store,
             defaults,
-            sflow_options(&config.sflow, &graph)?,
+            collectors,
             http.local_addr()?,
         )?;
 
