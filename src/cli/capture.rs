@@ -4,8 +4,11 @@ mod create;
 mod explain;
 mod watch;
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use flowtap_api::client::ResourceKind;
+use flowtap_capture::Capture as Document;
 
 use super::connect::{Remote, Session};
 use super::resource;
@@ -61,21 +64,24 @@ struct Named {
 }
 
 impl Named {
-    /// The ids of the captures that are meant. What is neither id nor name is left as it is, for the server
-    /// to say so.
+    /// The ids of the captures that are meant, see [`id_of`].
     async fn ids(self, session: &Session) -> Result<Vec<String>, Failure> {
         let known = session.client.captures().await?;
-        let id = |said: String| {
-            let mut named = known.values().filter(|capture| capture.name == said);
-            match (known.contains_key(&said), named.next(), named.next()) {
-                (false, Some(_), Some(_)) => Err(Failure::message(
-                    Status::Usage,
-                    format!("several captures are named `{said}`, say which by its id"),
-                )),
-                (false, Some(capture), None) => Ok(capture.uuid.clone()),
-                _ => Ok(said),
-            }
-        };
+        let id = |said| id_of(said, &known);
         self.captures.into_iter().map(id).collect()
+    }
+}
+
+/// The id of the capture that is meant. What is neither id nor name is left as it is, for the server to say
+/// so.
+fn id_of(said: String, known: &BTreeMap<String, Document>) -> Result<String, Failure> {
+    let mut named = known.values().filter(|capture| capture.name == said);
+    match (known.contains_key(&said), named.next(), named.next()) {
+        (false, Some(_), Some(_)) => Err(Failure::message(
+            Status::Usage,
+            format!("several captures are named `{said}`, say which by its id"),
+        )),
+        (false, Some(capture), None) => Ok(capture.uuid.clone()),
+        _ => Ok(said),
     }
 }

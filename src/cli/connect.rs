@@ -1,6 +1,8 @@
 //! Which server a command asks, and for how long.
 
+use std::cell::RefCell;
 use std::io::IsTerminal as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -65,6 +67,15 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     /// Colour is wanted on stdout.
     pub(crate) color: bool,
+    /// What it waits for, see [`Session::waits_for`].
+    waiting: Rc<RefCell<String>>,
+}
+
+impl Session {
+    /// Says what is to be told if `--timeout` is over before the command ends or says otherwise.
+    pub(crate) fn waits_for(&self, what: String) {
+        *self.waiting.borrow_mut() = what;
+    }
 }
 
 impl<A: Args + Remote> Online<A> {
@@ -86,7 +97,12 @@ impl Connect {
         };
         let timeout = self.timeout;
         let client = Client::new(analyzers(self.analyzer, |name| std::env::var(name).ok()))?;
-        let work = command(Session { client, color });
+        let waiting = Rc::new(RefCell::new(String::new()));
+        let work = command(Session {
+            client,
+            color,
+            waiting: Rc::clone(&waiting),
+        });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -94,10 +110,11 @@ impl Connect {
             match timeout {
                 None => work.await,
                 Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                    Err(Failure::message(
-                        Status::TimedOut,
-                        format!("--timeout {limit:?} is over"),
-                    ))
+                    let mut text = format!("--timeout {limit:?} is over");
+                    if !waiting.borrow().is_empty() {
+                        text = format!("{text}: {}", waiting.borrow());
+                    }
+                    Err(Failure::message(Status::TimedOut, text))
                 }),
             }
         })

@@ -4,6 +4,7 @@ mod support;
 
 mod capture;
 mod capture_churn;
+mod capture_commands;
 mod capture_machine;
 mod capture_together;
 mod command_line;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
-use flowtap_api::client::ResourceKind;
+use clap::{ArgGroup, Args, ValueEnum};
+use flowtap_api::client::{ClientError, ResourceKind};
 use flowtap_capture::{Capture, NewCapture, State};
 use flowtap_collectors::CaptureType;
 
@@ -17,14 +17,10 @@ use crate::output;
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("where").required(true).args(["gremlin", "node"])))]
 pub(crate) struct Create {
     /// Where to capture, a query that ends in nodes or paths: "G.V().Has('Name', 'eth0')"
-    #[arg(
-        long,
-        value_name = "GREMLIN",
-        required_unless_present = "node",
-        conflicts_with = "node"
-    )]
+    #[arg(long, value_name = "GREMLIN")]
     gremlin: Option<String>,
     /// Where to capture, by the node's TID
     #[arg(long, value_name = "TID")]
@@ -159,26 +155,52 @@ impl Create {
         let document = serde_json::to_value(self.document()?)?;
         let ttl = self.ttl.map(|ttl| format!("{}ms", ttl.as_millis()));
         let client = &session.client;
-        let mut made = client
+        let made = client
             .create(ResourceKind::Capture, &document, ttl.as_deref())
             .await?;
+        // Printed as `get` prints it.
+        let mut capture: Capture = serde_json::from_value(made)?;
         if self.wait {
-            let id = made["UUID"].as_str().unwrap_or_default().to_owned();
-            let capture = until_capturing(session, &id).await?;
-            made = serde_json::to_value(capture)?;
+            capture = until_capturing(session, capture).await?;
         }
-        Ok(output::document(&made)?)
+        Ok(output::document(&capture)?)
     }
 }
 
 /// Waits until packets are captured.
-async fn until_capturing(session: &Session, id: &str) -> Result<Capture, Failure> {
+async fn until_capturing(session: &Session, mut capture: Capture) -> Result<Capture, Failure> {
+    let id = capture.uuid.clone();
     loop {
-        let capture = session.client.capture(id).await?;
+        let reason = capture.reason.as_str();
         match capture.state {
             State::Active | State::Partial => return Ok(capture),
-            State::Error | State::Done => return Err(Failure::message(Status::Failure, capture.reason)),
-            State::Waiting | State::Starting => tokio::time::sleep(LOOK).await,
+            State::Error | State::Done => {
+                return Err(Failure::message(
+                    Status::Failure,
+                    format!(
+                        "capture {id} captures nothing, {}: {reason}",
+                        capture.state.as_str()
+                    ),
+                ));
+            }
+            State::Waiting | State::Starting => {}
         }
+        let mut what = format!("capture {id} is {} and stays declared", capture.state.as_str());
+        if !reason.is_empty() {
+            what = format!("{what}: {reason}");
+        }
+        session.waits_for(what);
+        tokio::time::sleep(LOOK).await;
+        capture = match session.client.capture(&id).await {
+            Err(ClientError::NotFound { .. }) => {
+                return Err(Failure::message(
+                    Status::Failure,
+                    format!(
+                        "capture {id} was deleted, or its --ttl was up, before it captured anything: {reason}"
+                    ),
+                ));
+            }
+            answer => answer?,
+        };
     }
 }

@@ -4,9 +4,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
+use flowtap_api::client::ClientError;
 use flowtap_capture::{CaptureEvent, EventKind};
+use flowtap_flow::timestamp::Timestamp;
 
 use super::super::connect::Session;
+use super::id_of;
 use crate::exit::CommandResult;
 use crate::output;
 use crate::output::time;
@@ -18,14 +21,25 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Watch {
     /// Id or name
     #[arg(value_name = "CAPTURE")]
-    id: String,
+    capture: String,
 }
 
 impl Watch {
     pub(crate) async fn run(self, session: &Session) -> CommandResult {
+        // By id from now on: once it is deleted, its name is nobody's, or another's.
+        let id = id_of(self.capture, &session.client.captures().await?)?;
         let mut seen = 0;
         loop {
-            for event in session.client.capture_events(&self.id, seen).await? {
+            let events = match session.client.capture_events(&id, seen).await {
+                // Of captures that were deleted the newest alone are known.
+                Err(ClientError::NotFound { .. }) if seen > 0 => {
+                    let now = Timestamp::now().millis();
+                    let kind = EventKind::Deleted.as_str();
+                    return Ok(output::line(format_args!("{}  {kind}", time::utc(now)))?);
+                }
+                events => events?,
+            };
+            for event in events {
                 seen = event.sequence;
                 print(&event)?;
                 if event.event == EventKind::Deleted {
