@@ -1,6 +1,7 @@
 //! Captures: of interfaces that are there, and of machines that are not yet.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -45,56 +46,93 @@ fn lab(what: &str) -> (Lab, tempfile::TempDir) {
     (Lab::up(what), tempfile::tempdir().expect("a directory"))
 }
 
+/// An `eth0` of the host where flowtap runs, at 10.88.0.1, and 10.88.0.2 behind it.
+fn with_eth0(lab: &Lab) {
+    let (here, there) = (lab.switch(), lab.add_namespace("far"));
+    let pair = [
+        "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
+    ];
+    lab.ip(&here, &[&pair[..], &[&there]].concat());
+    for (namespace, address) in [(&here, "10.88.0.1/24"), (&there, "10.88.0.2/24")] {
+        lab.ip(namespace, &["addr", "add", address, "dev", "eth0"]);
+        lab.ip(namespace, &["link", "set", "eth0", "up"]);
+    }
+}
+
 #[test]
 fn pings_of_an_interface_come_out_as_flows_and_packets() {
-    let (lab, data) = lab("p");
-    let server = lab.server(data.path());
-    for (kind, filter) in [("afpacket", "icmp"), ("pcap", "icmp[icmptype] == icmp-echo")] {
+    need("tcpdump", "tcpdump");
+    let (lab, data) = (Lab::bare("p"), tempfile::tempdir().expect("a directory"));
+    with_eth0(&lab);
+    let server = lab.server_alone(data.path());
+    let requests = "icmp[icmptype] == icmp-echo";
+    // What is said of the capture, its type, replies that pass, packets that are kept.
+    let cases: [(&[&str], &str, u64, u64); 3] = [
+        (&["--bpf", "icmp"], "afpacket", 20, 20),
+        (&["--type", "pcap", "--rawpacket-limit", "5"], "pcap", 20, 5),
+        (
+            &["--type", "pcap", "--bpf", requests, "--rawpacket-limit", "5"],
+            "pcap",
+            0,
+            5,
+        ),
+    ];
+    let mut kept_before = 0;
+    for (said, kind, back, kept) in cases {
         let id = create(
             &server,
-            &[
-                "--gremlin",
-                "G.V().Has('Type', 'host').Out('Name', 'tapvm1')",
-                "--type",
-                kind,
-                "--bpf",
-                filter,
-                "--rawpacket-limit",
-                "5",
-                "--wait",
-                "--timeout=60s",
-            ],
+            &[&["--gremlin", "G.V().Has('Name', 'eth0')"], said].concat(),
         );
-        lab.inside(&lab.namespace("vm1"), &["ping", "-c20", "-i0.02", "10.77.1.12"]);
+        let active = eventually("the capture to be active", || {
+            let capture = capture(&server, &id);
+            (capture["State"] == "active").then_some(capture)
+        });
+        assert_eq!(
+            (&active["Count"], &active["Nodes"][0]["Type"]),
+            (&1.into(), &kind.into())
+        );
+        lab.inside(&lab.switch(), &["ping", "-c20", "-i0.02", "10.88.0.2"]);
         let flows = format!("G.Flows().Has('CaptureID', '{id}', 'Application', 'ICMPv4')");
-        // Requests alone pass the second filter.
-        let back = if kind == "afpacket" { 20 } else { 0 };
         let flow = eventually("the ping's flow", || {
             let flows = server.query(&flows);
             let flow = flows.as_array()?.first()?.clone();
             (flow["Metric"]["ABPackets"] == 20 && flow["Metric"]["BAPackets"] == back).then_some(flow)
         });
-        assert_eq!(flow["RawPacketsCaptured"], 5);
-        // The window ends a second ago.
-        let recent = format!(
-            "G.At('-1s', 1000).Flows().Has('CaptureID', '{id}', 'Application', 'ICMPv4').RawPackets()"
+        assert_eq!(flow["RawPacketsCaptured"], kept);
+        let lines = packets(&server, &format!("{flows}.RawPackets()"));
+        assert_eq!(lines.len() as u64, kept);
+        let (request, reply) = (
+            "IP 10.88.0.1 > 10.88.0.2: ICMP echo request,",
+            "IP 10.88.0.2 > 10.88.0.1: ICMP echo reply,",
         );
-        let lines = eventually("packets a second old", || {
-            let lines = packets(&server, &recent);
-            (lines.len() == 5).then_some(lines)
-        });
-        assert!(
-            lines[0].starts_with("IP 10.77.1.11 > 10.77.1.12: ICMP echo request,"),
-            "{lines:?}"
-        );
-        let other = if kind == "afpacket" {
-            "IP 10.77.1.12 > 10.77.1.11: ICMP echo reply,"
-        } else {
-            "IP 10.77.1.11 > 10.77.1.12: ICMP echo request,"
-        };
+        assert!(lines[0].starts_with(request), "{lines:?}");
+        let other = if back > 0 { reply } else { request };
         assert!(lines[1].starts_with(other), "{lines:?}");
+
+        // The window ends a second ago.
+        let file = data.path().join("icmp.pcap");
+        let recent = "G.At('-1s', 1000).Flows().Has('Application', 'ICMPv4').RawPackets()";
+        let (lines, about) = eventually("packets a second old", || {
+            let pcap = server
+                .ask(&["client", "query", recent, "--format", "pcap"])
+                .stdout;
+            std::fs::write(&file, pcap).expect("it is written");
+            let read = Command::new("tcpdump")
+                .args(["-qns", "0", "-r"])
+                .arg(&file)
+                .output();
+            let read = read.expect("it runs");
+            let text = String::from_utf8(read.stdout).expect("text");
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            let is_all = lines.len() as u64 == kept_before + kept;
+            is_all.then(|| (lines, String::from_utf8_lossy(&read.stderr).into_owned()))
+        });
+        assert!(about.contains("link-type EN10MB (Ethernet)"), "{about}");
+        assert!(lines.iter().any(|line| line.contains(request)), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains(reply)), "{lines:?}");
+        kept_before += kept;
         let node = server.query(&format!("{flows}.CaptureNode()"));
-        assert_eq!(node[0]["Metadata"]["Name"], "tapvm1", "{node}");
+        assert_eq!(node[0]["Metadata"]["Name"], "eth0", "{node}");
 
         // Deleted, it takes nothing more in; its flows stay.
         server.text(&["client", "capture", "delete", &id]);
@@ -108,16 +146,11 @@ fn pings_of_an_interface_come_out_as_flows_and_packets() {
 
 #[test]
 fn a_machine_that_boots_is_captured_from_its_first_packet() {
-    let (lab, data) = lab("b");
+    need("tcpdump", "tcpdump");
+    let (lab, data) = (Lab::bare("b"), tempfile::tempdir().expect("a directory"));
     lab.script("dhcp.sh", &[]);
     let server = lab.server(data.path());
-    let id = create(
-        &server,
-        &[
-            "--gremlin",
-            "G.V().Has('ExtID.vm-id', Regex('.*')).Has('Name', Regex('tapvm[34]'))",
-        ],
-    );
+    let id = create(&server, &["--gremlin", "G.V().HasKey('ExtID.vm-id')"]);
     let waiting = eventually("a reason to wait", || {
         let capture = capture(&server, &id);
         (capture["State"] == "waiting" && capture["Reason"].as_str()?.contains("none of")).then_some(capture)
@@ -157,17 +190,18 @@ fn a_machine_that_boots_is_captured_from_its_first_packet() {
         &vm3,
         &["busybox", "wget", "-q", "-O", "-", "http://169.254.169.254/"],
     );
-    for (filter, packets_there) in [
-        ("Has('Application', 'ICMPv4')", 2),
-        ("Has('Network', '169.254.169.254', 'Transport', 80)", 3),
+    for (filter, application, packets_there) in [
+        ("Has('Application', 'ICMPv4')", "ICMPv4", 2),
+        ("Has('Network', '169.254.169.254', 'Transport', 80)", "TCP", 3),
     ] {
-        eventually(filter, || {
+        let flow = eventually(filter, || {
             let flows = server.query(&format!(
                 "G.V().Has('Type', 'host').Out('Name', 'tapvm3').Flows().{filter}"
             ));
             let flow = flows.as_array()?.first()?.clone();
-            (flow["Metric"]["ABPackets"].as_u64()? >= packets_there).then_some(())
+            (flow["Metric"]["ABPackets"].as_u64()? >= packets_there).then_some(flow)
         });
+        assert_eq!(flow["Application"], application, "{flow}");
     }
     let capture = capture(&server, &id);
     assert_eq!(
