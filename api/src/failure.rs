@@ -182,6 +182,7 @@ impl From<CaptureError> for Failure {
             CaptureError::Unknown(_) => (Code::NotFound, "list captures to see which there are"),
             CaptureError::Duplicate { .. } => (Code::Conflict, "an equal capture is there already"),
             CaptureError::NotRunning => (Code::Busy, "try again in a second"),
+            CaptureError::Unforgotten { .. } => (Code::StoreFailed, "make room on the disk, see /readyz"),
             CaptureError::Store { .. } | CaptureError::Thread(_) => {
                 (Code::StoreFailed, "see the log and /readyz")
             }

@@ -61,6 +61,9 @@ struct Shared {
     /// Held while something is declared or deleted: what is checked is still so when it is kept. Holds
     /// the number of the last capture.
     declaring: Mutex<u64>,
+    /// Captures that are deleted and that the store could not forget yet, each an id. No more than there may
+    /// be captures: a store that forgets nothing keeps nothing new.
+    unforgotten: Mutex<Vec<String>>,
     link: RwLock<Option<Link>>,
     /// Counts up whenever a state has changed.
     version: watch::Sender<u64>,
@@ -134,12 +137,13 @@ impl Captures {
     }
 
     /// Deletes a capture. It is gone from the list when this returns; its sources hand on what they have
-    /// and end in the background.
+    /// and end in the background. If the store cannot forget it, that is so all the same, and the store is
+    /// asked again until it can.
     ///
     /// Blocks while it is written to disk.
     ///
     /// # Errors
-    /// [`CaptureError::Unknown`], [`CaptureError::Standing`], [`CaptureError::Store`],
+    /// [`CaptureError::Unknown`], [`CaptureError::Standing`], [`CaptureError::Unforgotten`],
     /// [`CaptureError::NotRunning`].
     pub fn delete(&self, id: &str) -> Result<(), CaptureError> {
         self.remove(id, "")
@@ -152,30 +156,46 @@ impl Captures {
         if self.standing().iter().any(|standing| standing.id() == id) {
             return Err(CaptureError::Standing(id.to_owned()));
         }
-        if self.entry(id).is_none() {
+        if self.entry(id).is_none() && !self.unforgotten().iter().any(|other| other == id) {
             return Err(CaptureError::Unknown(id.to_owned()));
         }
         let forgotten = link.services.store.delete(id);
-        forgotten.map_err(|reason| CaptureError::Store {
-            action: "forget",
-            reason,
-        })?;
+        let mut detail = reason.to_owned();
+        self.unforgotten().retain(|other| other != id);
+        if let Err(reason) = &forgotten {
+            tracing::warn!(
+                capture = id,
+                reason,
+                "a capture is deleted and could not be forgotten yet"
+            );
+            self.unforgotten().push(id.to_owned());
+            let space = if detail.is_empty() { "" } else { "; " };
+            detail.push_str(&format!("{space}it could not be forgotten yet: {reason}"));
+        }
         let mut declared = self.declared_mut();
         if let Some(place) = declared.now.iter().position(|entry| entry.id() == id) {
             let entry = declared.now.remove(place);
-            entry.note(
-                Timestamp::now().millis(),
-                EventKind::Deleted,
-                Place::default(),
-                reason,
-            );
+            let now = Timestamp::now().millis();
+            entry.note(now, EventKind::Deleted, Place::default(), detail);
             declared.deleted.truncate(KEPT_OF_DELETED - 1);
             declared.deleted.push_front(entry);
         }
         drop((declared, declaring));
         link.tell(Message::Declared);
         self.changed();
-        Ok(())
+        forgotten.map_err(|reason| {
+            link.expiry.ring();
+            CaptureError::Unforgotten { reason }
+        })
+    }
+
+    /// Has the store forget what it could not yet. Returns whether nothing is left.
+    pub(crate) fn forget_rest(&self) -> bool {
+        let Ok(link) = self.link() else { return true };
+        let _declaring = self.declaring();
+        let mut rest = self.unforgotten();
+        rest.retain(|id| link.services.store.delete(id).is_err());
+        rest.is_empty()
     }
 
     /// All captures, without their logs.
@@ -395,6 +415,11 @@ impl Captures {
             .declaring
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unforgotten(&self) -> MutexGuard<'_, Vec<String>> {
+        let unforgotten = self.shared.unforgotten.lock();
+        unforgotten.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn histogram(&self) -> MutexGuard<'_, Histogram> {

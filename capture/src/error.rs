@@ -35,10 +35,19 @@ pub enum CaptureError {
     /// Nobody would make it so.
     #[error("captures cannot be changed while flowtap starts or stops, try again")]
     NotRunning,
-    /// It could not be made durable, or forgotten durably. Nothing changed.
+    /// A deleted capture has ended, and is still in the store, which is asked again until it forgets it.
+    #[error(
+        "the capture has ended, but it could not be taken off the disk yet ({reason}); that is tried again every few \
+         seconds, and the capture comes back only if flowtap restarts before"
+    )]
+    Unforgotten {
+        /// The store's own words.
+        reason: String,
+    },
+    /// It could not be made durable, or the store could not be read. Nothing changed.
     #[error("failed to {action} the capture: {reason}")]
     Store {
-        /// What was tried: `keep`, `forget`, `list`.
+        /// What was tried: `keep`, `list`.
         action: &'static str,
         /// The store's own words.
         reason: String,

@@ -1,4 +1,4 @@
-//! Deletes captures whose time is up.
+//! Deletes captures whose time is up, and has the store forget what it could not at first.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::error::CaptureError;
 
 /// How often the clock is looked at, at least: it may be set.
 const LOOK: Duration = Duration::from_secs(60);
-/// The pause after a store did not forget a capture.
+/// The pause after the store did not forget a capture.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The thread that deletes, beside the reconciler, since a store may take its time. Ends when dropped.
@@ -87,11 +87,14 @@ fn run(bell: &Bell, captures: &Captures) {
         let waiting = |rung: &mut Rung| !rung.is_new && !rung.is_stopped;
         let waited = bell.changed.wait_timeout_while(bell.rung(), timeout, waiting);
         let (mut rung, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        if rung.is_stopped {
-            return;
-        }
+        let is_stopped = rung.is_stopped;
         rung.is_new = false;
         drop(rung);
+        if is_stopped {
+            // The last chance before the next start takes up what is still there.
+            captures.forget_rest();
+            return;
+        }
         timeout = expire(captures);
     }
 }
@@ -99,7 +102,7 @@ fn run(bell: &Bell, captures: &Captures) {
 /// Deletes what is to be deleted. Returns how long nothing will be.
 fn expire(captures: &Captures) -> Duration {
     let now = now_ms();
-    let mut timeout = LOOK;
+    let mut timeout = if captures.forget_rest() { LOOK } else { PAUSE };
     for entry in captures.entries() {
         let Some(left) = entry.declared.expires.map(|expires| expires - now) else {
             continue;
@@ -109,8 +112,11 @@ fn expire(captures: &Captures) -> Duration {
             continue;
         }
         match captures.remove(entry.id(), "its time was up") {
-            // Somebody else was faster, or flowtap is about to stop: the next start deletes it.
-            Ok(()) | Err(CaptureError::Unknown(_) | CaptureError::NotRunning) => {}
+            // Somebody else was faster, or flowtap is about to stop: the next start deletes it. What could not
+            // be forgotten is in the log, and has rung.
+            Ok(())
+            | Err(CaptureError::Unknown(_) | CaptureError::NotRunning | CaptureError::Unforgotten { .. }) => {
+            }
             Err(error) => {
                 tracing::warn!(capture = entry.declared.label(), %error, "a capture's time is up, and it is still there");
                 timeout = timeout.min(PAUSE);

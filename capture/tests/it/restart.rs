@@ -76,18 +76,42 @@ fn captures_end_when_their_time_is_up() {
     assert_eq!(deleted.unwrap().detail, "its time was up");
     assert_eq!(lab.store.ids(), [forever.as_str()]);
 
-    // A store that does not forget is asked again; and at the next start, at once.
+    // It has ended, too, where the store does not forget it, which is asked again; at the next start, at once.
     let short = lab.captures.create(new, Some(Duration::from_millis(50))).unwrap();
     *lab.store.is_broken.lock().unwrap() = true;
-    until("its time", || {
-        short.expires < flowtap_flow::timestamp::Timestamp::now().millis()
-    });
-    assert!(lab.captures.get(&short.uuid).is_some());
+    until("the end", || lab.captures.get(&short.uuid).is_none());
+    assert_eq!(lab.store.ids().len(), 2);
     assert!(lab.stop(PATIENCE).is_empty());
     *lab.store.is_broken.lock().unwrap() = false;
     lab.start();
     until("the end", || lab.captures.list().len() == 1);
     assert_eq!(lab.store.ids(), [forever.as_str()]);
+}
+
+#[test]
+fn what_the_store_could_not_forget_has_ended_and_is_forgotten_later() {
+    let mut lab = Lab::new();
+    lab.interface("eth0", 7);
+    let id = lab.create("G.V().Has('Name', 'eth0')");
+    lab.until_open(&["eth0"]);
+    *lab.store.is_broken.lock().unwrap() = true;
+    let text = lab.captures.delete(&id).unwrap_err().to_string();
+    assert!(
+        text.contains("has ended") && text.contains("the disk is on fire"),
+        "{text}"
+    );
+    lab.until_open(&[]);
+    assert!(lab.captures.get(&id).is_none());
+    let events = lab.captures.events(&id).unwrap();
+    let last = events.iter().find(|event| event.event == EventKind::Deleted);
+    assert!(last.unwrap().detail.contains("the disk is on fire"));
+    // Whoever insists hears the same; and when it works, it is at the latest at the stop.
+    assert_eq!(lab.captures.delete(&id).unwrap_err().to_string(), text);
+    *lab.store.is_broken.lock().unwrap() = false;
+    assert!(lab.stop(PATIENCE).is_empty());
+    assert!(lab.store.ids().is_empty());
+    lab.start();
+    assert!(lab.captures.list().is_empty());
 }
 
 #[test]
