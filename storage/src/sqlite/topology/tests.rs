@@ -287,6 +287,7 @@ fn a_stop_writes_everything_and_the_past_stays() {
                 from: 0,
                 to: now_ms(),
             },
+            Wanted::Newest,
             &budget(),
         )
         .unwrap();

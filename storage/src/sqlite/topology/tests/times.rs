@@ -25,7 +25,7 @@ impl Written {
     }
 
     fn slice(&self, from: i64, to: i64) -> Snapshot {
-        read::slice(&self.path, Slice { from, to }, &budget()).unwrap()
+        read::slice(&self.path, Slice { from, to }, Wanted::Newest, &budget()).unwrap()
     }
 }
 
