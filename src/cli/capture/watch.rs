@@ -11,8 +11,8 @@ use flowtap_flow::timestamp::Timestamp;
 use super::super::connect::Session;
 use super::id_of;
 use crate::exit::CommandResult;
-use crate::output;
-use crate::output::time;
+use crate::output::text::printable;
+use crate::output::{self, time};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -56,7 +56,7 @@ fn print(event: &CaptureEvent) -> std::io::Result<()> {
     write!(out, "{}  {:<12}", time::utc(event.time), event.event.as_str())?;
     for word in [&event.node_name, &event.detail] {
         if !word.is_empty() {
-            write!(out, " {word}")?;
+            write!(out, " {}", printable(word))?;
         }
     }
     writeln!(out)?;
