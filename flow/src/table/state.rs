@@ -10,6 +10,7 @@ use crate::timestamp::Timestamp;
 
 use super::extra::{Extra, Rare};
 use super::point::Point;
+use super::tick::Verdict;
 
 /// The first packet went from the key's second endpoint to its first: A is the second.
 const A_IS_SECOND: u16 = 1;
@@ -161,6 +162,16 @@ impl FlowState {
     /// it may be there: without their flow they are not to be found, should this process be killed.
     pub(super) fn has_unstored_packets(&self, now: i64) -> bool {
         self.raw_kept > 0 && !self.is(EMITTED) && now.saturating_sub(self.start) >= PACKETS_ALONE_NANOS
+    }
+
+    /// How such a flow goes to the store at `now`. Nothing follows a RST, so that it need not be stored
+    /// twice; but what crossed it on the wire still belongs to it.
+    pub(super) fn store_with_packets(&self, now: i64) -> Verdict {
+        match self.finish_type() {
+            FinishType::Rst if now.saturating_sub(self.last) < PACKETS_ALONE_NANOS => Verdict::Leave,
+            FinishType::Rst => Verdict::Remove(FinishType::Rst),
+            _ => Verdict::Update,
+        }
     }
 
     /// True once, and false until the next packet: the second chance before eviction.

@@ -27,7 +27,7 @@ const FORGET_SECONDS: u64 = 60;
 type NotedPoints<N> = HashMap<u32, (Arc<Point>, N)>;
 
 /// What to do with a flow.
-enum Verdict {
+pub(super) enum Verdict {
     Leave,
     Update,
     Remove(FinishType),
@@ -57,11 +57,11 @@ impl FlowTable {
                 if let Some(finish_type) = state.ended_at(now, expire) {
                     Verdict::Remove(finish_type)
                 } else if state.is_dirty()
-                    && (quiet
-                        || state.last.div_euclid(interval) < now.div_euclid(interval)
-                        || state.has_unstored_packets(now))
+                    && (quiet || state.last.div_euclid(interval) < now.div_euclid(interval))
                 {
                     Verdict::Update
+                } else if state.has_unstored_packets(now) {
+                    state.store_with_packets(now)
                 } else {
                     Verdict::Leave
                 }
