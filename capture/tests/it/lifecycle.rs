@@ -141,6 +141,7 @@ fn a_renamed_node_is_read_on_under_its_new_name() {
     let id = lab.create("G.V().Has('Type', 'veth')");
     let node = lab.interface("eth0", 7);
     let before = lab.until_state(&id, "active").nodes[0].node_tid.clone();
+    until("its first look", || lab.log.tids.lock().unwrap().len() == 1);
     lab.set(&node, "Name", "lan0");
     until("the new name", || lab.get(&id).nodes[0].name == "lan0");
     let after = &lab.get(&id).nodes[0];
