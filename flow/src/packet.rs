@@ -134,7 +134,7 @@ pub struct RawPacket {
     pub len: u32,
     /// What the first byte of `data` begins.
     pub link_type: LinkType,
-    /// The captured bytes; packets of one flow share an allocation.
+    /// The captured bytes.
     pub data: Bytes,
 }
 

@@ -15,7 +15,7 @@ type Id = (Arc<str>, Arc<str>);
 #[derive(Default)]
 pub(super) struct PointList {
     slots: Vec<Option<Arc<Point>>>,
-    numbers: HashMap<Id, u32>,
+    by_id: HashMap<Id, Arc<Point>>,
 }
 
 /// What a reader at a point works with.
@@ -40,19 +40,9 @@ impl PointList {
     /// Another reader for the capture of `options` at a node.
     pub(super) fn open(&mut self, node_tid: &str, options: &PointOptions, budget: &Arc<RawBudget>) -> Opened {
         let id = (options.capture_id.clone(), Arc::from(node_tid));
-        let number = match self.numbers.get(&id) {
-            Some(number) => *number,
-            None => self.add(id, options, budget),
-        };
-        let point = match self.get(number) {
+        let point = match self.by_id.get(&id) {
             Some(point) => Arc::clone(point),
-            // Not to be expected: a number leaves the map with its slot.
-            None => Arc::new(Point::new(
-                number,
-                node_tid.into(),
-                options.clone(),
-                Arc::clone(budget),
-            )),
+            None => self.add(id, options, budget),
         };
         if !point.has_readers() {
             point.set_twin(self.free_twin(&point));
@@ -64,18 +54,18 @@ impl PointList {
         }
     }
 
-    fn add(&mut self, id: Id, options: &PointOptions, budget: &Arc<RawBudget>) -> u32 {
+    fn add(&mut self, id: Id, options: &PointOptions, budget: &Arc<RawBudget>) -> Arc<Point> {
         let free = self.slots.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         let number = u32::try_from(place).unwrap_or(u32::MAX);
-        let node_tid = Arc::clone(&id.1);
-        let point = Point::new(number, node_tid, options.clone(), Arc::clone(budget));
-        self.slots[place] = Some(Arc::new(point));
-        self.numbers.insert(id, number);
-        number
+        let (node_tid, options) = (Arc::clone(&id.1), options.clone());
+        let point = Arc::new(Point::new(number, node_tid, options, Arc::clone(budget)));
+        self.slots[place] = Some(Arc::clone(&point));
+        self.by_id.insert(id, Arc::clone(&point));
+        point
     }
 
     /// Two captures of one node see the same packets, and their flows would have the same UUIDs. The first
@@ -102,7 +92,7 @@ impl PointList {
                 && point.quiet_since() < before
             {
                 let id = (point.options.capture_id.clone(), Arc::clone(&point.node_tid));
-                self.numbers.remove(&id);
+                self.by_id.remove(&id);
                 *slot = None;
             }
         }

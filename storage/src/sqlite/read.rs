@@ -11,7 +11,7 @@ use flowtap_flow::query::{
 };
 use flowtap_flow::timestamp::Timestamp;
 
-use super::find::{FoundFlow, find};
+use super::find::find;
 use super::pool::{SegmentError, Snapshot};
 use super::scan::FlowScan;
 use super::zone::Times;
@@ -31,15 +31,7 @@ impl FlowReader for SqliteStore {
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
         let mut scan = FlowScan::new(query, cancel);
-        for segment in self.overlapping(query.time) {
-            let next = self
-                .pool()
-                .read(&segment, cancel, |snapshot| scan.segment(snapshot, visit))?;
-            if next.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        self.each_segment(query.time, cancel, |snapshot| scan.segment(snapshot, visit))
     }
 
     fn raw_packets(
@@ -57,18 +49,11 @@ impl FlowReader for SqliteStore {
             }
             ControlFlow::Continue(())
         };
-        let wanted: IdSet = flows.iter().map(|flow| flow.uuid).collect();
-        let lives = lives(flows);
+        let (wanted, lives) = (uuids(flows), lives(flows));
         let Some(span) = lives.span() else { return Ok(()) };
-        for segment in self.overlapping(span) {
-            let next = self.pool().read(&segment, cancel, |snapshot| {
-                packets::visit(snapshot, &wanted, &lives, time, cancel, &mut visit)
-            })?;
-            if next.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        self.each_segment(span, cancel, |snapshot| {
+            packets::visit(snapshot, &wanted, &lives, time, cancel, &mut visit)
+        })
     }
 
     fn metrics(
@@ -87,38 +72,34 @@ impl FlowReader for SqliteStore {
             }
             ControlFlow::Continue(())
         };
-        self.each_segment(flows, cancel, |snapshot, found| {
-            metrics::visit(snapshot, found, time, cancel, &mut visit)
+        let (wanted, lives) = (uuids(flows), lives(flows));
+        let Some(span) = lives.span() else { return Ok(()) };
+        self.each_segment(span, cancel, |snapshot| {
+            let found = find(snapshot, &wanted, &lives, cancel)?;
+            metrics::visit(snapshot, &found, time, cancel, &mut visit)
         })
     }
 }
 
 impl SqliteStore {
-    /// Runs `read` on each segment that has any of `flows`, newest first, until it breaks.
+    /// Runs `read` on each segment with anything in `time`, newest first, until it breaks.
     fn each_segment(
         &self,
-        flows: &[FlowRef],
+        time: TimeRange,
         cancel: &Cancel,
-        mut read: impl FnMut(&Snapshot<'_>, &[FoundFlow]) -> Result<ControlFlow<()>, SegmentError>,
+        mut read: impl FnMut(&Snapshot<'_>) -> Result<ControlFlow<()>, SegmentError>,
     ) -> Result<(), ReadError> {
-        let wanted: IdSet = flows.iter().map(|flow| flow.uuid).collect();
-        let lives = lives(flows);
-        let Some(span) = lives.span() else { return Ok(()) };
-        for segment in self.overlapping(span) {
-            let next = self.pool().read(&segment, cancel, |snapshot| {
-                let found = find(snapshot, &wanted, &lives, cancel)?;
-                if found.is_empty() {
-                    Ok(ControlFlow::Continue(()))
-                } else {
-                    read(snapshot, &found)
-                }
-            })?;
-            if next.is_break() {
+        for segment in self.overlapping(time) {
+            if self.pool().read(&segment, cancel, &mut read)?.is_break() {
                 break;
             }
         }
         Ok(())
     }
+}
+
+fn uuids(flows: &[FlowRef]) -> IdSet {
+    flows.iter().map(|flow| flow.uuid).collect()
 }
 
 /// When any of `flows` lived.
