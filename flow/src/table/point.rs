@@ -105,6 +105,11 @@ impl Point {
         clock.saturating_sub(self.quiet_since())
     }
 
+    /// True if packets came since the last tick.
+    pub(super) fn has_news(&self) -> bool {
+        self.packets.load(Ordering::Relaxed) != self.packets_at_tick.load(Ordering::Relaxed)
+    }
+
     /// The second of the table's clock since when no packet has come, as of the last tick.
     pub(super) fn quiet_since(&self) -> u64 {
         self.quiet_since.load(Ordering::Relaxed)

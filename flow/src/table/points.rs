@@ -89,6 +89,8 @@ impl PointList {
         for slot in &mut self.slots {
             if let Some(point) = slot
                 && !point.has_readers()
+                // A reader may have come and gone since the tick looked.
+                && !point.has_news()
                 && point.quiet_since() < before
             {
                 let id = (point.options.capture_id.clone(), Arc::clone(&point.node_tid));
