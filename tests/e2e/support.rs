@@ -1,9 +1,11 @@
 //! A running `flowtap up` for one test, on ports of its own, gone when the test ends.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -109,6 +111,7 @@ impl Server {
     }
 
     fn spawn(mut command: Command, namespace: Option<String>) -> Self {
+        note_panics();
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -254,11 +257,34 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         let log = self.end_and_read_log();
         if std::thread::panicking() {
-            eprintln!("--- log of flowtap up ---\n{log}");
+            eprintln!("--- log of flowtap up ---\n{log}--- end of the log ---");
+            if let Some(status) = ended {
+                eprintln!("flowtap up had ended before: {status}");
+            }
+            // Who sees only the end of a long output wants to know, too.
+            LAST_PANIC.with_borrow(|why| eprintln!("it failed with: {why}"));
         }
     }
+}
+
+thread_local! {
+    /// What the last panic of this thread said.
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on panics are noted in [`LAST_PANIC`], besides what else becomes of them.
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            LAST_PANIC.with_borrow_mut(|why| *why = panic.to_string());
+            before(panic);
+        }));
+    });
 }
 
 /// Pipes `input` into a program and returns what it printed.

@@ -7,7 +7,9 @@
 # Everything of a lab carries its TAG: namespaces TAG-sw and TAG-<vm>, and files in $LAB_DIR. So labs
 # live side by side, and the machine's own namespace, addresses and Open vSwitch are never touched.
 
-set -euo pipefail
+set -Eeuo pipefail
+# Whoever reads a test's output wants to know which of the commands it was.
+trap 'echo "lab: $0 failed at line $LINENO with status $?: $BASH_COMMAND" >&2' ERR
 PATH=$PATH:/usr/sbin:/sbin
 
 LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
