@@ -1,7 +1,10 @@
 //! Layer names and paths, as `LayersPath` shows them.
 
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+
+use dashmap::{DashMap, Entry};
 
 macro_rules! layers {
     ($($variant:ident = $code:literal => $name:literal),+ $(,)?) => {
@@ -125,12 +128,20 @@ impl LayersPath {
     }
 }
 
-/// A path by number: flows hold two bytes instead of a string.
+/// A path by number: flows hold two bytes instead of a string. Never zero, so that a place for a flow can be
+/// empty without a byte more.
 ///
 /// Paths come from packets, so their number is bounded here: after 65,535 different ones (real
 /// traffic has some hundred) all further ones share the number of the empty path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathId(u16);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathId(NonZeroU16);
+
+impl Default for PathId {
+    /// The empty path.
+    fn default() -> Self {
+        Self(NonZeroU16::MIN)
+    }
+}
 
 /// A path with its texts.
 #[derive(Clone, Debug)]
@@ -154,52 +165,59 @@ impl PathText {
     }
 }
 
-struct Interner {
-    paths: Vec<PathText>,
-    numbers: std::collections::HashMap<LayersPath, u16>,
-}
-
-static INTERNER: LazyLock<RwLock<Interner>> = LazyLock::new(|| {
-    let empty = LayersPath::default();
-    RwLock::new(Interner {
-        paths: vec![PathText::new(empty)],
-        numbers: std::iter::once((empty, 0)).collect(),
-    })
+/// The numbers of paths: looked up by every reader, seldom added to.
+static NUMBERS: LazyLock<DashMap<LayersPath, PathId>> = LazyLock::new(|| {
+    let empty = (LayersPath::default(), PathId::default());
+    std::iter::once(empty).collect()
 });
+
+/// Paths and their texts by number: asked for with each flow that goes to the store, hence without a lock.
+/// Three megabytes of which only what is used is ever touched.
+static TEXTS: [OnceLock<PathText>; 1 << 16] = [const { OnceLock::new() }; 1 << 16];
+/// The numbers given.
+static GIVEN: Mutex<u16> = Mutex::new(1);
+
+/// What the empty path is called.
+static EMPTY: LazyLock<PathText> = LazyLock::new(|| PathText::new(LayersPath::default()));
 
 impl PathId {
     /// The number of `path`.
     #[must_use]
     pub fn of(path: LayersPath) -> Self {
-        let read = INTERNER.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(number) = read.numbers.get(&path) {
-            return Self(*number);
+        if let Some(number) = NUMBERS.get(&path) {
+            return *number;
         }
-        drop(read);
-        let mut write = INTERNER
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(number) = write.numbers.get(&path) {
-            return Self(*number);
+        match NUMBERS.entry(path) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => Self::add(path).map(|id| *place.insert(id)).unwrap_or_default(),
         }
-        let Ok(number) = u16::try_from(write.paths.len()) else {
-            return Self(0);
-        };
-        write.paths.push(PathText::new(path));
-        write.numbers.insert(path, number);
+    }
+
+    /// The next number for `path`, if there is one left.
+    fn add(path: LayersPath) -> Option<Self> {
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *given = given.checked_add(1)?;
+        let number = NonZeroU16::new(*given)?;
+        TEXTS[usize::from(number.get())].get_or_init(|| PathText::new(path));
+        let id = Self(number);
         if matches!(path.last(), Some(Layer::Arp | Layer::Dns)) {
-            SHORT_LIVED[usize::from(number) / 64].fetch_or(1 << (number % 64), Ordering::Relaxed);
+            let (word, bit) = id.short_lived();
+            SHORT_LIVED[word].fetch_or(bit, Ordering::Relaxed);
         }
-        Self(number)
+        Some(id)
     }
 
     /// The path and its texts.
     #[must_use]
-    pub fn resolve(self) -> PathText {
-        let read = INTERNER.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        read.paths
-            .get(usize::from(self.0))
-            .map_or_else(|| PathText::new(LayersPath::default()), Clone::clone)
+    pub fn resolve(self) -> &'static PathText {
+        let text = TEXTS[usize::from(self.0.get())].get();
+        text.unwrap_or_else(|| &EMPTY)
+    }
+
+    /// Where [`SHORT_LIVED`] speaks of it.
+    fn short_lived(self) -> (usize, u64) {
+        let number = self.0.get();
+        (usize::from(number) / 64, 1 << (number % 64))
     }
 }
 
@@ -208,8 +226,8 @@ impl PathId {
     #[must_use]
     pub fn is_short_lived(self) -> bool {
         // Most flows share few numbers; the answer is kept beside them without a lock.
-        let word = SHORT_LIVED[usize::from(self.0) / 64].load(Ordering::Relaxed);
-        word >> (self.0 % 64) & 1 == 1
+        let (word, bit) = self.short_lived();
+        SHORT_LIVED[word].load(Ordering::Relaxed) & bit != 0
     }
 }
 

@@ -197,17 +197,29 @@ impl<'a> Outbox<'a> {
     /// Hands the packets on, by sink and in their order, and publishes the counts.
     pub(super) fn deliver(&mut self, sinks: &mut Sinks, ledger: &Ledger) {
         self.publish(ledger);
-        // Stable, so each sink gets its packets oldest first.
-        self.pending.sort_by_key(|packet| packet.sink);
-        for of_one_sink in self.pending.chunk_by(|a, b| a.sink == b.sink) {
-            for batch in of_one_sink.chunks(BATCH) {
-                let packets: ArrayVec<_, BATCH> =
-                    batch.iter().map(|packet| packet.packet(&self.rebuilt)).collect();
-                sinks.packets(of_one_sink[0].sink, &packets);
-            }
-        }
+        self.hand_on(sinks);
         self.pending.clear();
         self.rebuilt.clear();
+    }
+
+    fn hand_on(&self, sinks: &mut Sinks) {
+        // The packets of a datagram are mostly of one sink: far fewer pieces than packets are sorted. Stably,
+        // so each sink gets its packets oldest first.
+        let pieces = self.pending.chunk_by(|a, b| a.sink == b.sink);
+        let mut pieces: ArrayVec<&[Pending<'_>], MAX_PENDING> = pieces.collect();
+        pieces.sort_by_key(|packets| packets[0].sink);
+        for of_one_sink in pieces.chunk_by(|a, b| a[0].sink == b[0].sink) {
+            let sink = of_one_sink[0][0].sink;
+            let mut packets = of_one_sink.iter().copied().flatten();
+            loop {
+                let batch = packets.by_ref().take(BATCH);
+                let batch: ArrayVec<_, BATCH> = batch.map(|packet| packet.packet(&self.rebuilt)).collect();
+                if batch.is_empty() {
+                    break;
+                }
+                sinks.packets(sink, &batch);
+            }
+        }
     }
 
     fn publish(&mut self, ledger: &Ledger) {

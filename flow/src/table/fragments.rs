@@ -57,8 +57,9 @@ impl PointSink {
                 seen.packets = u32::try_from(datagram.packets.len()).unwrap_or(u32::MAX);
                 seen.bytes = datagram.packets.iter().map(|packet| u64::from(packet.len)).sum();
             }
-            parent = self.account(&table, &part, hash, &first.packet(), &seen);
-            if let Some(state) = table.flows.shard(hash).get(hash, &part.key)
+            let packet = first.packet();
+            parent = self.account(&table, &[part], hash, |_, _| (&packet, seen));
+            if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key)
                 && is_outermost
             {
                 state.complete(&part, last.timestamp.nanos(), &seen);
@@ -85,8 +86,8 @@ impl PointSink {
             for part in parts {
                 let hash = table.flows.hash(&part.key);
                 let seen = self.seen(&packet, &part);
-                self.account(&table, &part, hash, &packet, &seen);
-                if let Some(state) = table.flows.shard(hash).get(hash, &part.key) {
+                self.account(&table, &[part], hash, |_, _| (&packet, seen));
+                if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key) {
                     state.ip_metric().fragment_errors += 1;
                 }
             }

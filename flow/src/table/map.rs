@@ -1,135 +1,189 @@
-//! The map from key to flow: a `dashmap` reached by shard, so that a key is hashed once for a packet
-//! and its hash need not be stored.
+//! The map from key to flow, in shards that are locked one by one.
+//!
+//! A shard's flows have their order of eviction and the names that may not be given again beside them, under
+//! the same lock.
 
-use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use ahash::RandomState;
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 
 use crate::key::FlowKey;
 
+use super::ended::Ended;
 use super::prefetch::prefetch;
+use super::slots::{Index, Slots};
 use super::state::FlowState;
 
-/// Shards of the map, and groups beside it.
+/// Shards of the map.
 pub(super) const SHARDS: usize = 256;
+/// Flows looked at while their shard is locked: some microseconds, if each is copied.
+const RUN: usize = 16;
 
 /// The hash of a key, computed once for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyHash(pub(super) u64);
 
 impl KeyHash {
-    /// The shard and the group of this hash.
+    /// The number of the shard that holds keys of this hash.
     pub(super) fn shard(self) -> usize {
-        // The bits below those that the map's slots are tagged with (the upper seven), and above
-        // those that choose a slot.
         usize::try_from(self.0 >> 48 & 0xff).unwrap_or_default()
+    }
+
+    /// The bits that a shard's index keeps; others than those that choose the shard.
+    pub(super) fn tag(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
     }
 }
 
-type RawTable = hashbrown::raw::RawTable<(FlowKey, SharedValue<FlowState>)>;
+/// What belongs together under one lock.
+pub(super) struct Flows {
+    pub(super) slots: Slots,
+    /// Those that have ended lately.
+    pub(super) ended: Ended,
+}
+
+/// In a cache line of its own, lest locking one wait for another.
+#[repr(align(64))]
+struct Shard {
+    flows: Mutex<Flows>,
+    /// That of the slots, for those who prefetch.
+    index: Arc<Index>,
+    /// Where the slots stand, for the same; of no other meaning.
+    slots_at: AtomicUsize,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        let index = Arc::<Index>::default();
+        Self {
+            flows: Mutex::new(Flows {
+                slots: Slots::new(Arc::clone(&index)),
+                ended: Ended::default(),
+            }),
+            index,
+            slots_at: AtomicUsize::new(0),
+        }
+    }
+}
 
 /// See the [module's documentation](self).
 pub(super) struct FlowMap {
-    flows: DashMap<FlowKey, FlowState, Keyed>,
-    hasher: Keyed,
-}
-
-/// The keyed hash of keys: five million flows made by an attacker are an ordinary input.
-#[derive(Clone)]
-pub(super) struct Keyed(RandomState);
-
-impl Keyed {
-    pub(super) fn hash(&self, key: &FlowKey) -> KeyHash {
-        KeyHash(self.0.hash_one(key))
-    }
-}
-
-impl BuildHasher for Keyed {
-    type Hasher = <RandomState as BuildHasher>::Hasher;
-
-    fn build_hasher(&self) -> Self::Hasher {
-        self.0.build_hasher()
-    }
+    shards: Box<[Shard]>,
+    /// Keyed: five million flows made by an attacker are an ordinary input.
+    hasher: RandomState,
+    /// Held for reading by those who go through a shard's slots and let go of its lock meanwhile.
+    walkers: RwLock<()>,
 }
 
 /// One shard, locked.
-pub(super) struct Shard<'a> {
-    table: RwLockWriteGuard<'a, RawTable>,
-    hasher: &'a Keyed,
+pub(super) struct Locked<'a> {
+    shard: &'a Shard,
+    flows: MutexGuard<'a, Flows>,
 }
 
 impl FlowMap {
     pub(super) fn new() -> Self {
-        let hasher = Keyed(RandomState::new());
         Self {
-            flows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher.clone(), SHARDS),
-            hasher,
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::new(),
+            walkers: RwLock::new(()),
         }
     }
 
     pub(super) fn hash(&self, key: &FlowKey) -> KeyHash {
-        self.hasher.hash(key)
+        KeyHash(self.hasher.hash_one(key))
+    }
+
+    /// Locks the shard with this number.
+    pub(super) fn shard(&self, number: usize) -> Locked<'_> {
+        let shard = &self.shards[number];
+        // Every state is whole between any two packets.
+        let flows = shard.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { shard, flows }
     }
 
     /// Locks the shard that holds keys of this hash.
-    pub(super) fn shard(&self, hash: KeyHash) -> Shard<'_> {
-        Shard {
-            table: self.flows.shards()[hash.shard()].write(),
-            hasher: &self.hasher,
+    pub(super) fn shard_of(&self, hash: KeyHash) -> Locked<'_> {
+        self.shard(hash.shard())
+    }
+
+    /// Asks for the place in the index where a flow with this hash is looked up first.
+    pub(super) fn prefetch_index(&self, hash: KeyHash) {
+        prefetch(self.shards[hash.shard()].index.first_place(hash));
+    }
+
+    /// Asks for the flow that probably has this hash. A wrong guess costs no more than that.
+    pub(super) fn prefetch_flow(&self, hash: KeyHash) {
+        let shard = &self.shards[hash.shard()];
+        if let Some(slot) = shard.index.guess(hash) {
+            let slots = shard.slots_at.load(Ordering::Relaxed);
+            prefetch(std::ptr::without_provenance::<[u8; Slots::SLOT]>(slots).wrapping_add(slot));
         }
     }
 
-    /// Asks for the memory of the flow that probably has this hash, which [`Self::shard`] will soon be
-    /// called for. A wrong guess costs no more than that.
-    pub(super) fn prefetch(&self, hash: KeyHash) {
-        let shard = self.flows.shards()[hash.shard()].read();
-        // The first slot with the hash's tag is taken for the right one, so that nothing of it is read.
-        let _ = shard.find(hash.0, |flow| {
-            prefetch(flow);
-            true
-        });
+    /// Goes through all flows of a shard, some at a time.
+    pub(super) fn walk(&self, number: usize) -> Walk<'_> {
+        Walk {
+            map: self,
+            number,
+            next: 0,
+            _stays: self.walkers.read().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
-    /// Gives memory back after a burst: shards far larger than what they hold are shrunk.
+    /// Gives memory back after a burst, unless somebody goes through the slots just now.
     pub(super) fn shrink(&self) {
-        for shard in self.flows.shards() {
-            let mut table = shard.write();
-            if table.capacity() > 256 && table.len() < table.capacity() / 8 {
-                table.shrink_to(0, |(key, _)| self.hasher.hash(key).0);
-            }
+        let _nobody_walks = match self.walkers.try_write() {
+            Ok(nobody) => nobody,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        for number in 0..SHARDS {
+            let mut locked = self.shard(number);
+            locked.flows.slots.shrink(|key| self.hash(key));
+            locked.note_memory();
         }
     }
 }
 
-impl Shard<'_> {
-    /// The flow with `key`.
-    pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
-        self.table
-            .get_mut(hash.0, |(k, _)| k == key)
-            .map(|(_, state)| state.get_mut())
+impl Locked<'_> {
+    pub(super) fn flows(&mut self) -> &mut Flows {
+        &mut self.flows
     }
 
-    /// The flow whose key has this hash. Two keys with one keyed 64-bit hash are not to be expected;
-    /// they would be taken for each other only here, where the order of eviction is at stake.
-    pub(super) fn find(&mut self, hash: KeyHash) -> Option<(FlowKey, &mut FlowState)> {
-        let hasher = self.hasher;
-        self.table
-            .get_mut(hash.0, |(key, _)| hasher.hash(key) == hash)
-            .map(|(key, state)| (*key, state.get_mut()))
+    /// The flow with `key`.
+    pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
+        self.flows.slots.get(hash, key)
     }
 
     /// Adds a flow that is not there yet.
     pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) {
-        let hasher = self.hasher;
-        self.table
-            .insert(hash.0, (key, SharedValue::new(state)), |(key, _)| {
-                hasher.hash(key).0
-            });
+        self.flows.slots.insert(hash, key, state);
+        self.note_memory();
     }
 
-    /// Takes a flow out.
-    pub(super) fn remove(&mut self, hash: KeyHash, key: &FlowKey) {
-        self.table.remove_entry(hash.0, |(k, _)| k == key);
+    fn note_memory(&self) {
+        let at = self.flows.slots.memory().addr();
+        self.shard.slots_at.store(at, Ordering::Relaxed);
+    }
+}
+
+/// The way through one shard. Each flow that is there from begin to end is met once.
+pub(super) struct Walk<'a> {
+    map: &'a FlowMap,
+    number: usize,
+    next: usize,
+    _stays: RwLockReadGuard<'a, ()>,
+}
+
+impl<'a> Walk<'a> {
+    /// The shard, locked, and some slots of it; `None` at the end.
+    pub(super) fn next_run(&mut self) -> Option<(Locked<'a>, Range<usize>)> {
+        let locked = self.map.shard(self.number);
+        let run = locked.flows.slots.run(self.next, RUN)?;
+        self.next = run.end;
+        Some((locked, run))
     }
 }

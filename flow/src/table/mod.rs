@@ -4,9 +4,8 @@
 //! short loops: decode, hash (and ask for the flow's memory), table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
-//! Locks: the map's shards, and one mutex for each of the 256 groups that holds the order of
-//! eviction. A group may be locked while a shard is; never the other way round.
-//! Before either comes `moving`, see [`FlowTable`].
+//! Locks: the map's 256 shards, of which nobody locks two at once. Before them comes `moving`, see
+//! [`FlowTable`].
 
 mod ended;
 mod evict;
@@ -18,12 +17,13 @@ mod points;
 mod prefetch;
 mod reader;
 mod sink;
+mod slots;
 mod state;
 mod tcp;
 mod tick;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::flow::FinishType;
@@ -34,8 +34,8 @@ use crate::packet::Sink;
 use crate::point::{PointOptions, Points};
 use crate::query::{Batch, FlowUpdate, UpdateSink};
 
-use evict::Group;
-use map::{FlowMap, KeyHash, SHARDS};
+use ended::Ended;
+use map::{FlowMap, SHARDS};
 use point::Point;
 use points::PointList;
 use sink::PointSink;
@@ -105,12 +105,11 @@ pub struct TableStats {
 pub struct FlowTable {
     options: TableOptions,
     flows: FlowMap,
-    groups: Box<[Mutex<Group>]>,
-    group_capacity: usize,
+    shard_capacity: usize,
     points: RwLock<PointList>,
     updates: Arc<dyn UpdateSink>,
     counters: Counters,
-    next_group: AtomicUsize,
+    next_shard: AtomicUsize,
     /// The wall's time at the first tick, in seconds, and how far it has come since.
     first_tick: OnceLock<i64>,
     clock: AtomicU64,
@@ -126,12 +125,11 @@ impl FlowTable {
         Arc::new(Self {
             options,
             flows: FlowMap::new(),
-            groups: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            group_capacity: options.max_flows.div_ceil(SHARDS).max(1),
+            shard_capacity: options.max_flows.div_ceil(SHARDS).max(1),
             points: RwLock::default(),
             updates,
             counters: Counters::default(),
-            next_group: AtomicUsize::new(0),
+            next_shard: AtomicUsize::new(0),
             first_tick: OnceLock::new(),
             clock: AtomicU64::new(0),
             moving: RwLock::new(()),
@@ -162,8 +160,10 @@ impl FlowTable {
         budgets.sort_by_key(|budget| Arc::as_ptr(budget) as usize);
         budgets.dedup_by(|a, b| Arc::ptr_eq(a, b));
         TableStats {
-            flows: (0..SHARDS).map(|group| self.group(group).len() as u64).sum(),
-            max_flows: (self.group_capacity * SHARDS) as u64,
+            flows: (0..SHARDS)
+                .map(|number| self.flows.shard(number).flows().slots.len() as u64)
+                .sum(),
+            max_flows: (self.shard_capacity * SHARDS) as u64,
             begun: load(&self.counters.begun),
             expired: load(&self.counters.expired),
             finished: load(&self.counters.finished),
@@ -187,10 +187,6 @@ impl FlowTable {
     fn expire_nanos(&self) -> i64 {
         let expire_after = self.options.expire_after.min(TableOptions::LONGEST_EXPIRY);
         i64::try_from(expire_after.as_nanos()).unwrap_or(i64::MAX)
-    }
-
-    fn group(&self, number: usize) -> MutexGuard<'_, Group> {
-        self.groups[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn point_list(&self) -> Vec<Arc<Point>> {
@@ -221,10 +217,10 @@ impl FlowTable {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An update of `state`: the interval is closed.
+    /// An update of `state`: the interval is closed. `ended` is that of its shard.
     fn update(
         &self,
-        hash: KeyHash,
+        ended: &mut Ended,
         key: &FlowKey,
         state: &mut FlowState,
         point: &Point,
@@ -232,8 +228,7 @@ impl FlowTable {
     ) -> FlowUpdate {
         let last_word = finish_type != FinishType::NotFinished;
         if last_word {
-            let mut group = self.group(hash.shard());
-            group.ended.note(point.number, state.start_millis(), state.uuid);
+            ended.note(point.number, state.start_millis(), state.uuid);
         }
         let (interval, first) = state.close_interval(last_word);
         let flow = state.snapshot(key, point, finish_type);

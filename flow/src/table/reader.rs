@@ -13,32 +13,37 @@ use crate::query::{
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
-use super::map::{KeyHash, SHARDS};
+use super::map::SHARDS;
 use super::point::Point;
 use super::state::FlowState;
 
 impl FlowTable {
-    /// Visits every flow by itself, holding its lock only while `look` copies what it wants; `visit`
+    /// Visits every flow, some at a time, holding their lock only while `look` copies what it wants; `visit`
     /// runs without locks, so it may be slow.
     fn each<T>(
         &self,
         cancel: &Cancel,
-        look: impl Fn(KeyHash, &FlowKey, &FlowState, &Point) -> Option<T>,
+        look: impl Fn(&FlowKey, &FlowState, &Point) -> Option<T>,
         mut visit: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let points = self.points_by_number(|_| ());
+        let mut seen = Vec::new();
         for number in 0..SHARDS {
             cancel.check()?;
-            let hashes = self.group(number).hashes();
-            for hash in hashes {
-                let seen = self.flows.shard(hash).find(hash).and_then(|(key, state)| {
-                    let (point, ()) = points.get(&key.point())?;
-                    look(hash, &key, state, point)
-                });
-                if let Some(seen) = seen
-                    && visit(seen).is_break()
-                {
-                    return Ok(());
+            let mut walk = self.flows.walk(number);
+            while let Some((mut shard, run)) = walk.next_run() {
+                for slot in run {
+                    if let Some((key, state)) = shard.flows().slots.at(slot)
+                        && let Some((point, ())) = points.get(&key.point())
+                    {
+                        seen.extend(look(key, state, point));
+                    }
+                }
+                drop(shard);
+                for seen in seen.drain(..) {
+                    if visit(seen).is_break() {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -58,7 +63,7 @@ impl FlowReader for FlowTable {
         cancel: &Cancel,
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
-        let look = |_, key: &FlowKey, state: &FlowState, point: &Point| {
+        let look = |key: &FlowKey, state: &FlowState, point: &Point| {
             let (start, last) = (
                 Timestamp::from_nanos(state.start),
                 Timestamp::from_nanos(state.last),
@@ -85,7 +90,7 @@ impl FlowReader for FlowTable {
         visit: &mut FlowVisitor<'_>,
     ) -> Result<(), ReadError> {
         let clock = self.clock();
-        let look = |_, key: &FlowKey, state: &FlowState, point: &Point| {
+        let look = |key: &FlowKey, state: &FlowState, point: &Point| {
             let is_active = u64::from(state.silence(clock)) <= within.as_secs();
             is_active.then(|| state.snapshot(key, point, state.finish_type()))
         };
@@ -104,7 +109,7 @@ impl FlowReader for FlowTable {
         cancel: &Cancel,
         visit: &mut dyn FnMut(FlowId),
     ) -> Result<(), ReadError> {
-        let look = |_, _: &FlowKey, state: &FlowState, _: &Point| {
+        let look = |_: &FlowKey, state: &FlowState, _: &Point| {
             let (start, last) = (
                 Timestamp::from_nanos(state.start),
                 Timestamp::from_nanos(state.last),
@@ -151,7 +156,7 @@ impl FlowReader for FlowTable {
         visit: &mut MetricVisitor<'_>,
     ) -> Result<(), ReadError> {
         let wanted = uuids(flows);
-        let look = |_, _: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, FlowMetric)> {
+        let look = |_: &FlowKey, state: &FlowState, _: &Point| -> Option<(FlowId, FlowMetric)> {
             (state.is_dirty() && wanted.contains(&state.uuid)).then(|| (state.uuid, state.open_interval()))
         };
         self.each(cancel, look, |(uuid, metric)| {

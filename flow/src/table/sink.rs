@@ -17,7 +17,8 @@ use crate::query::{Batch, FlowUpdate};
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
-use super::map::KeyHash;
+use super::ended::Ended;
+use super::map::{Flows, KeyHash};
 use super::point::{OpenChunk, Point};
 use super::points::Opened;
 use super::state::{FlowState, Seen};
@@ -36,7 +37,7 @@ pub(super) struct PointSink {
     /// The update interval of the packet at hand: from, to.
     interval: (i64, i64),
     parts: Vec<Part>,
-    hashes: Vec<KeyHash>,
+    targets: Vec<Target>,
     out: Vec<FlowUpdate>,
     /// The path looked up last: most new flows of a source look alike.
     path: (LayersPath, PathId),
@@ -51,6 +52,15 @@ pub(super) struct PointSink {
     hands_chunk_over: bool,
     raw_kept: u64,
     raw_over_budget: u64,
+}
+
+/// Where a part belongs.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    hash: KeyHash,
+    /// It is of the flow of the part before it. Most packets follow one of their own flow: what is found for
+    /// the first is good for all of them.
+    again: bool,
 }
 
 /// How long a source that can wait does so for room in its budget before it exceeds it, in steps of a
@@ -71,7 +81,7 @@ impl PointSink {
             expire_nanos: table.expire_nanos(),
             interval: (0, 0),
             parts: Vec::with_capacity(BATCH * 2),
-            hashes: Vec::with_capacity(BATCH * 2),
+            targets: Vec::with_capacity(BATCH * 2),
             out: Vec::new(),
             path: (LayersPath::default(), PathId::default()),
             chunk,
@@ -155,15 +165,54 @@ impl PointSink {
         }
     }
 
-    /// Finds or begins the flow of `part` in `table`, which is the sink's own, and counts it there.
-    pub(super) fn account(
+    /// Finds or begins the flow of `parts` in `table`, which is the sink's own, and counts them there. They
+    /// are all of one flow, at least one; `look` gives a part's packet and what it counts.
+    pub(super) fn account<'p, 'd: 'p>(
         &mut self,
         table: &FlowTable,
-        part: &Part,
+        parts: &[Part],
         hash: KeyHash,
-        packet: &Packet<'_>,
-        seen: &Seen,
+        look: impl Fn(&Self, &Part) -> (&'p Packet<'d>, Seen),
     ) -> FlowId {
+        let [first, others @ ..] = parts else {
+            return FlowId::NONE;
+        };
+        let mut shard = table.flows.shard_of(hash);
+        let mut rest = parts;
+        if shard.get(hash, &first.key).is_none() {
+            let (packet, seen) = look(self, first);
+            table.make_room(shard.flows(), seen.at, &mut self.out);
+            let mut state = self.begin(first, &mut shard.flows().ended, seen.at);
+            self.count(&mut state, first, packet, &seen);
+            let uuid = state.uuid;
+            shard.insert(hash, first.key, state);
+            if others.is_empty() {
+                return uuid;
+            }
+            rest = others;
+        }
+        let Flows { slots, ended } = shard.flows();
+        let Some(state) = slots.get(hash, &first.key) else {
+            return FlowId::NONE;
+        };
+        for part in rest {
+            let (packet, seen) = look(self, part);
+            self.close_if_due(table, state, ended, part, &seen);
+            self.count(state, part, packet, &seen);
+        }
+        state.uuid
+    }
+
+    /// Hands the flow over if it was over before `part` came, and begins it anew; or if its update interval
+    /// was. `ended` is that of its shard.
+    fn close_if_due(
+        &mut self,
+        table: &FlowTable,
+        state: &mut FlowState,
+        ended: &mut Ended,
+        part: &Part,
+        seen: &Seen,
+    ) {
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
             let from = seen
                 .at
@@ -171,38 +220,23 @@ impl PointSink {
                 .saturating_mul(self.interval_nanos);
             self.interval = (from, from.saturating_add(self.interval_nanos));
         }
-        let mut shard = table.flows.shard(hash);
-        if let Some(state) = shard.get(hash, &part.key) {
-            if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
-                self.out
-                    .push(table.update(hash, &part.key, state, &self.point, finish_type));
-                table.count_end(finish_type);
-                table.counters.begun.fetch_add(1, Ordering::Relaxed);
-                *state = self.begin(part, hash, seen.at);
-            } else if state.last < self.interval.0 && state.is_dirty() {
-                self.out
-                    .push(table.update(hash, &part.key, state, &self.point, FinishType::NotFinished));
-            }
-            self.count(state, part, packet, seen);
-            return state.uuid;
+        if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
+            self.out
+                .push(table.update(ended, &part.key, state, &self.point, finish_type));
+            table.count_end(finish_type);
+            *state = self.begin(part, ended, seen.at);
+        } else if state.last < self.interval.0 && state.is_dirty() {
+            self.out
+                .push(table.update(ended, &part.key, state, &self.point, FinishType::NotFinished));
         }
-        let mut state = self.begin(part, hash, seen.at);
-        self.count(&mut state, part, packet, seen);
-        let uuid = state.uuid;
-        shard.insert(hash, part.key, state);
-        drop(shard);
-        table.admit(hash, seen.at, &mut self.out);
-        uuid
     }
 
-    fn begin(&mut self, part: &Part, hash: KeyHash, at: i64) -> FlowState {
+    /// A new flow; `ended` is that of its shard.
+    fn begin(&mut self, part: &Part, ended: &mut Ended, at: i64) -> FlowState {
+        self.table.counters.begun.fetch_add(1, Ordering::Relaxed);
         let path = self.path(part.path);
         let mut state = FlowState::begin(&part.key, part, path, at, &self.identity);
-        let collides = self.table.group(hash.shard()).ended.collides(
-            self.point.number,
-            state.start_millis(),
-            state.uuid,
-        );
+        let collides = ended.collides(self.point.number, state.start_millis(), state.uuid);
         if let Some(number) = collides {
             state.rename(&part.key, &self.identity, number);
         }
@@ -272,11 +306,9 @@ impl PointSink {
 
 impl PointSink {
     /// Decode, hash and prefetch, table.
-    fn ingest(&mut self, batch: &[Packet<'_>]) {
+    fn ingest(&mut self, table: &FlowTable, batch: &[Packet<'_>]) {
         let mut parts = std::mem::take(&mut self.parts);
-        let mut hashes = std::mem::take(&mut self.hashes);
         parts.clear();
-        hashes.clear();
 
         let (mut unsupported, mut undecodable) = (0, 0);
         for (index, packet) in (0u16..).zip(batch) {
@@ -291,34 +323,28 @@ impl PointSink {
             }
         }
 
-        // A child's key holds its parent's UUID, which only the table knows: hashed below.
-        hashes.extend(parts.iter().map(|part| match part.level {
-            0 => self.table.flows.hash(&part.key),
-            _ => KeyHash(0),
-        }));
-        // Most of a packet's time would be waiting for the memory of its flow; so all wait at once.
-        for (part, hash) in parts.iter().zip(&hashes) {
-            if part.level == 0 {
-                self.table.flows.prefetch(*hash);
-            }
-        }
-
-        let table = Arc::clone(&self.table);
-        let mut newest = i64::MIN;
+        self.find_targets(table, &parts);
+        let targets = std::mem::take(&mut self.targets);
         let mut parent = FlowId::NONE;
-        for (part, hash) in parts.iter_mut().zip(&mut hashes) {
-            let packet = &batch[usize::from(part.packet)];
+        let (mut rest, mut rest_targets) = (&mut parts[..], &targets[..]);
+        while let [first, others @ ..] = rest_targets {
+            let run = 1 + others.iter().take_while(|target| target.again).count();
+            let (parts, behind) = rest.split_at_mut(run);
+            (rest, rest_targets) = (behind, &rest_targets[run..]);
+            let Some(part) = parts.first_mut() else { break };
+            let mut hash = first.hash;
             if part.level > 0 {
                 part.key.set_parent(parent);
-                *hash = self.table.flows.hash(&part.key);
-            }
-            newest = newest.max(packet.timestamp.nanos());
-            if part.fragment.is_some() && self.defragment(part, packet) {
+                hash = table.flows.hash(&part.key);
+            } else if part.fragment.is_some() && self.defragment(part, &batch[usize::from(part.packet)]) {
                 continue;
             }
-            let seen = self.seen(packet, part);
-            parent = self.account(&table, part, *hash, packet, &seen);
+            parent = self.account(table, parts, hash, |sink, part| {
+                let packet = &batch[usize::from(part.packet)];
+                (packet, sink.seen(packet, part))
+            });
         }
+        self.targets = targets;
 
         let ledger = &self.ledger;
         ledger.keep(batch.len() as u64 - unsupported - undecodable);
@@ -332,20 +358,56 @@ impl PointSink {
             .as_ref()
             .is_some_and(|defragmenter| !defragmenter.is_empty())
         {
-            self.give_up_fragments(Timestamp::from_nanos(newest));
+            let newest = batch.iter().map(|packet| packet.timestamp).max();
+            self.give_up_fragments(newest.unwrap_or(Timestamp::ZERO));
         }
         self.publish_raw();
         self.parts = parts;
-        self.hashes = hashes;
+    }
+
+    /// Hashes the keys of `parts` and asks for the memory of their flows. Most of a packet's time would be
+    /// waiting for that; so all wait at once.
+    fn find_targets(&mut self, table: &FlowTable, parts: &[Part]) {
+        self.targets.clear();
+        let mut before: Option<(&Part, KeyHash)> = None;
+        for part in parts {
+            // A child's key holds its parent's UUID, which only the table knows: it is hashed there. And
+            // fragments go their own way.
+            let target = if part.level > 0 || part.fragment.is_some() {
+                before = None;
+                let hash = if part.level > 0 {
+                    KeyHash(0)
+                } else {
+                    table.flows.hash(&part.key)
+                };
+                Target { hash, again: false }
+            } else {
+                match before {
+                    Some((same, hash)) if same.key == part.key => Target { hash, again: true },
+                    _ => {
+                        let hash = table.flows.hash(&part.key);
+                        table.flows.prefetch_index(hash);
+                        before = Some((part, hash));
+                        Target { hash, again: false }
+                    }
+                }
+            };
+            self.targets.push(target);
+        }
+        for (part, target) in parts.iter().zip(&self.targets) {
+            if part.level == 0 && !target.again {
+                table.flows.prefetch_flow(target.hash);
+            }
+        }
     }
 
     /// Runs `work` and hands over what it took out of the map, with no moment in between at which a
     /// query would miss it.
-    fn move_out(&mut self, work: impl FnOnce(&mut Self)) {
+    fn move_out(&mut self, work: impl FnOnce(&mut Self, &FlowTable)) {
         let table = Arc::clone(&self.table);
         let sent = {
             let _moving = table.moving();
-            work(self);
+            work(self, &table);
             self.send()
         };
         if sent {
@@ -357,7 +419,7 @@ impl PointSink {
 impl Sink for PointSink {
     fn packets(&mut self, batch: &[Packet<'_>]) {
         self.make_raw_room(batch);
-        self.move_out(|sink| sink.ingest(batch));
+        self.move_out(|sink, table| sink.ingest(table, batch));
     }
 
     /// Nothing is held back: each batch hands its updates over itself.
@@ -366,7 +428,7 @@ impl Sink for PointSink {
 
 impl Drop for PointSink {
     fn drop(&mut self) {
-        self.move_out(|sink| {
+        self.move_out(|sink, _| {
             sink.give_up_fragments(Timestamp::MAX);
             sink.publish_raw();
             sink.hands_chunk_over = true;

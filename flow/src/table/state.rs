@@ -1,5 +1,7 @@
 //! One flow as the table holds it: 88 bytes beside its 64-byte key.
 
+use std::sync::Arc;
+
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
 use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
@@ -465,7 +467,7 @@ impl FlowState {
                     .or_else(|| ports.get(&transport.b))
                     .cloned()
             })
-            .unwrap_or(path.application);
+            .unwrap_or_else(|| Arc::clone(&path.application));
         let macs: Option<(MacAddr, MacAddr)> = key
             .macs()
             .map(|(first, second)| order(first, second))
@@ -477,7 +479,7 @@ impl FlowState {
             tracking_id,
             l3_tracking_id,
             parent_uuid: key.parent(),
-            layers_path: path.text,
+            layers_path: Arc::clone(&path.text),
             application,
             link: macs.map(|(a, b)| LinkLayer { a, b, id: vlan }),
             network: self.network(key),

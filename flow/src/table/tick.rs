@@ -1,7 +1,7 @@
 //! What happens without packets: kept packets and updates of quiet flows go out, expiry, stop.
 //!
-//! Never on a packet's thread. Each tick looks at a fifth of the groups; a flow is looked at by
-//! itself, so that a reader waits for one flow at the most.
+//! Never on a packet's thread. Each tick looks at a fifth of the shards; few flows are looked at
+//! at once, so that a reader waits for those at the most.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -11,11 +11,11 @@ use crate::flow::FinishType;
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
-use super::map::SHARDS;
+use super::map::{Flows, SHARDS};
 use super::point::Point;
 use super::state::FlowState;
 
-/// Ticks until every group has been looked at.
+/// Ticks until every shard has been looked at.
 const TICKS: usize = 5;
 /// After this silence of a whole capture point its flows are handed to the store: a replayed file
 /// has ended, or the network is quiet and nothing is gained by waiting for the interval's end.
@@ -49,10 +49,10 @@ impl FlowTable {
         }
         let (interval, expire, clock) = (self.interval_nanos(), self.expire_nanos(), self.clock());
         let begin = self
-            .next_group
+            .next_shard
             .fetch_add(SHARDS.div_ceil(TICKS), Ordering::Relaxed);
         for number in begin..begin + SHARDS.div_ceil(TICKS) {
-            self.visit_group(number % SHARDS, &points, |state, quiet| {
+            self.visit_shard(number % SHARDS, &points, |state, quiet| {
                 let now = state.now(clock);
                 if let Some(finish_type) = state.ended_at(now, expire) {
                     Verdict::Remove(finish_type)
@@ -83,7 +83,7 @@ impl FlowTable {
             self.hand_on_kept(point);
         }
         for number in 0..SHARDS {
-            self.visit_group(number, &points, |state, _| match state.finish_type() {
+            self.visit_shard(number, &points, |state, _| match state.finish_type() {
                 FinishType::NotFinished if state.is_dirty() => Verdict::Update,
                 FinishType::NotFinished => Verdict::Leave,
                 ended => Verdict::Remove(ended),
@@ -97,46 +97,41 @@ impl FlowTable {
         self.point_list().into_iter().map(noted).collect()
     }
 
-    /// Applies `judge` to each flow of a group that belongs to one of `points`. Updates go out when
+    /// Applies `judge` to each flow of a shard that belongs to one of `points`. Updates go out when
     /// no lock is held.
-    fn visit_group(
+    fn visit_shard(
         &self,
         number: usize,
         points: &NotedPoints<bool>,
         judge: impl Fn(&FlowState, bool) -> Verdict,
     ) {
         let moving = self.moving();
-        let hashes = self.group(number).hashes();
         let mut out = Vec::new();
-        let mut gone = Vec::new();
-        for hash in hashes {
-            let mut shard = self.flows.shard(hash);
-            let Some((key, state)) = shard.find(hash) else {
-                continue;
-            };
-            let Some((point, noted)) = points.get(&key.point()) else {
-                continue;
-            };
-            match judge(state, *noted) {
-                Verdict::Leave => {}
-                Verdict::Update => {
-                    out.push(self.update(hash, &key, state, point, FinishType::NotFinished));
-                }
-                Verdict::Remove(finish_type) => {
-                    self.count_end(finish_type);
-                    out.push(self.update(hash, &key, state, point, finish_type));
-                    shard.remove(hash, &key);
-                    gone.push(hash);
+        let mut walk = self.flows.walk(number);
+        while let Some((mut shard, run)) = walk.next_run() {
+            let Flows { slots, ended } = shard.flows();
+            for slot in run {
+                let Some((key, state)) = slots.at(slot) else {
+                    continue;
+                };
+                let Some((point, noted)) = points.get(&key.point()) else {
+                    continue;
+                };
+                match judge(state, *noted) {
+                    Verdict::Leave => {}
+                    Verdict::Update => {
+                        out.push(self.update(ended, key, state, point, FinishType::NotFinished));
+                    }
+                    Verdict::Remove(finish_type) => {
+                        self.count_end(finish_type);
+                        let hash = self.flows.hash(key);
+                        out.push(self.update(ended, key, state, point, finish_type));
+                        slots.remove(hash, slot);
+                    }
                 }
             }
         }
-        if !gone.is_empty() {
-            gone.sort_unstable();
-            // A flow with the same key may have begun meanwhile; all of a group are of one shard.
-            let mut shard = self.flows.shard(gone[0]);
-            let is_gone = |hash| gone.binary_search(&hash).is_ok() && shard.find(hash).is_none();
-            self.group(number).forget(is_gone);
-        }
+        drop(walk);
         if !out.is_empty() {
             self.updates.send(out.into());
             drop(moving);

@@ -1,0 +1,282 @@
+//! The flows of one shard: a dense array of them, and an index from a key's hash to its place there.
+//!
+//! Both parts are small beside a hash map of whole entries, which is half empty on average; and where a flow
+//! will be found can be told before the shard is locked, so that its memory can be asked for in time.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::key::FlowKey;
+
+use super::map::KeyHash;
+use super::state::FlowState;
+
+/// A flow with its key; 152 bytes, also where there may be none.
+type Slot = Option<(FlowKey, FlowState)>;
+
+const _: () = assert!(size_of::<Slot>() == 152, "a flow has grown");
+
+/// Places of the smallest index.
+const SMALLEST_INDEX: usize = 16;
+/// Sizes that an index can have, each twice the one before: far more than a machine has memory for.
+const LEVELS: usize = 24;
+/// Places looked at by one who only wants to prefetch: those of a cache line. Hardly any flow is farther away.
+const LOOKED_AT: usize = 8;
+
+/// From hashes to slots: open addressing, linear probing, at most five eighths full.
+///
+/// An entry is 0, or the hash's lower 32 bits and the slot's number plus one. Entries are atomic for those who
+/// prefetch, and look without the shard's lock; what they find may be out of date and decides nothing. All
+/// others hold the lock. For the same reason places that were once made stay, empty, when the index has grown
+/// or shrunk: as many again as the largest had, eight bytes each.
+#[derive(Debug)]
+pub(super) struct Index {
+    level: AtomicUsize,
+    levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            level: AtomicUsize::new(0),
+            levels: [const { OnceLock::new() }; LEVELS],
+        }
+    }
+}
+
+/// The places of an index.
+#[derive(Clone, Copy, Debug)]
+struct Places<'a>(&'a [AtomicU64]);
+
+impl Index {
+    fn places(&self) -> Places<'_> {
+        self.places_at(self.level.load(Ordering::Relaxed))
+    }
+
+    fn places_at(&self, level: usize) -> Places<'_> {
+        let empty = || (0..SMALLEST_INDEX << level).map(|_| AtomicU64::new(0)).collect();
+        Places(self.levels[level.min(LEVELS - 1)].get_or_init(empty))
+    }
+
+    /// Makes it `level`, with the entries that it has.
+    fn resize(&self, level: usize) {
+        let (from, to) = (self.places(), self.places_at(level));
+        for place in from.0 {
+            if let Some((tag, slot)) = Places::entry(place.swap(0, Ordering::Relaxed)) {
+                to.add(tag, slot);
+            }
+        }
+        self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// Makes it large enough for so many entries.
+    fn make_room(&self, entries: usize) {
+        let level = self.level.load(Ordering::Relaxed);
+        if entries * 8 > (SMALLEST_INDEX << level) * 5 {
+            self.resize(level + 1);
+        }
+    }
+
+    /// Empties it, and makes it small.
+    fn clear(&self) {
+        for place in self.places().0 {
+            place.store(0, Ordering::Relaxed);
+        }
+        self.level.store(0, Ordering::Relaxed);
+    }
+
+    /// The first place that a flow with this hash may have, to be asked for.
+    pub(super) fn first_place(&self, hash: KeyHash) -> *const AtomicU64 {
+        let places = self.places();
+        &raw const places.0[places.home(hash.tag())]
+    }
+
+    /// The slot that a flow with this hash probably has.
+    pub(super) fn guess(&self, hash: KeyHash) -> Option<usize> {
+        let places = self.places();
+        let home = places.home(hash.tag());
+        let mut entries = (home..home + LOOKED_AT).map_while(|place| places.load(place));
+        let found = entries.find(|(tag, _)| *tag == hash.tag());
+        found.map(|(_, slot)| slot)
+    }
+}
+
+impl Places<'_> {
+    fn mask(self) -> usize {
+        self.0.len() - 1
+    }
+
+    fn home(self, tag: u32) -> usize {
+        tag as usize & self.mask()
+    }
+
+    fn load(self, place: usize) -> Option<(u32, usize)> {
+        Self::entry(self.0[place & self.mask()].load(Ordering::Relaxed))
+    }
+
+    fn entry(entry: u64) -> Option<(u32, usize)> {
+        let number = (entry & 0xffff_ffff) as usize;
+        (entry != 0).then(|| ((entry >> 32) as u32, number - 1))
+    }
+
+    fn store(self, place: usize, entry: Option<(u32, usize)>) {
+        let entry = entry.map_or(0, |(tag, slot)| u64::from(tag) << 32 | (slot as u64 + 1));
+        self.0[place & self.mask()].store(entry, Ordering::Relaxed);
+    }
+
+    /// Puts an entry into the first free place for its tag.
+    fn add(self, tag: u32, slot: usize) {
+        let mut place = self.home(tag);
+        while self.load(place).is_some() {
+            place += 1;
+        }
+        self.store(place, Some((tag, slot)));
+    }
+
+    /// The place of the entry for `slot`, whose flow's hash has `tag`.
+    fn place_of(self, tag: u32, slot: usize) -> Option<usize> {
+        let mut place = self.home(tag);
+        while let Some((_, found)) = self.load(place) {
+            if found == slot {
+                return Some(place);
+            }
+            place += 1;
+        }
+        None
+    }
+
+    /// Takes an entry out, and moves those up that were displaced by it.
+    fn remove(self, mut hole: usize) {
+        let mut place = hole;
+        loop {
+            place += 1;
+            let Some((tag, slot)) = self.load(place) else {
+                break;
+            };
+            // How far the entry stands from where it belongs, and how far the hole stands from the entry.
+            let displaced = place.wrapping_sub(self.home(tag)) & self.mask();
+            if displaced >= place.wrapping_sub(hole) & self.mask() {
+                self.store(hole, Some((tag, slot)));
+                hole = place;
+            }
+        }
+        self.store(hole, None);
+    }
+}
+
+/// See the [module's documentation](self). Slots keep their numbers until [`Slots::shrink`].
+#[derive(Debug)]
+pub(super) struct Slots {
+    index: Arc<Index>,
+    slots: Vec<Slot>,
+    /// Those that hold nothing. The next flow takes the last of them.
+    free: Vec<u32>,
+    /// The slot that is looked at next when room is needed.
+    hand: usize,
+}
+
+impl Slots {
+    /// Bytes from one slot to the next.
+    pub(super) const SLOT: usize = size_of::<Slot>();
+
+    /// None, to be found by `index`.
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        Self {
+            index,
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+        }
+    }
+
+    /// Flows held.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Where the slots stand.
+    pub(super) fn memory(&self) -> *const u8 {
+        self.slots.as_ptr().cast()
+    }
+
+    /// The flow with `key`, whose hash is `hash`.
+    pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
+        let places = self.index.places();
+        let mut place = places.home(hash.tag());
+        let slot = loop {
+            let (tag, slot) = places.load(place)?;
+            if tag == hash.tag() && matches!(&self.slots[slot], Some((found, _)) if found == key) {
+                break slot;
+            }
+            place += 1;
+        };
+        self.slots[slot].as_mut().map(|(_, state)| state)
+    }
+
+    /// Adds a flow that is not there yet.
+    pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) {
+        self.index.make_room(self.len() + 1);
+        let slot = if let Some(slot) = self.free.pop() {
+            let slot = slot as usize;
+            self.slots[slot] = Some((key, state));
+            slot
+        } else {
+            if self.slots.len() == self.slots.capacity() {
+                // By a quarter: little is unused, and little is copied.
+                self.slots
+                    .reserve_exact((self.slots.len() / 4).max(SMALLEST_INDEX));
+            }
+            self.slots.push(Some((key, state)));
+            self.slots.len() - 1
+        };
+        self.index.places().add(hash.tag(), slot);
+    }
+
+    /// Takes the flow in `slot` out; `hash` is its key's.
+    pub(super) fn remove(&mut self, hash: KeyHash, slot: usize) {
+        let places = self.index.places();
+        if let Some(place) = places.place_of(hash.tag(), slot) {
+            places.remove(place);
+            self.slots[slot] = None;
+            // A shard never has 2³² flows: they would be half a terabyte.
+            self.free.push(slot as u32);
+        }
+    }
+
+    /// The flow in `slot`, if there is one.
+    pub(super) fn at(&mut self, slot: usize) -> Option<(&FlowKey, &mut FlowState)> {
+        let (key, state) = self.slots.get_mut(slot)?.as_mut()?;
+        Some((key, state))
+    }
+
+    /// At most `len` slots from number `from` on; `None` behind the last.
+    pub(super) fn run(&self, from: usize, len: usize) -> Option<Range<usize>> {
+        (from < self.slots.len()).then(|| from..self.slots.len().min(from + len))
+    }
+
+    /// Goes to the next flow, in a circle: new ones come before it, as they take the slots that it leaves.
+    pub(super) fn next_slot(&mut self) -> Option<usize> {
+        for _ in 0..self.slots.len() {
+            let slot = self.hand % self.slots.len();
+            self.hand = slot + 1;
+            if self.slots[slot].is_some() {
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Gives memory back if most of the slots hold nothing. `hash` is that of a key.
+    pub(super) fn shrink(&mut self, hash: impl Fn(&FlowKey) -> KeyHash) {
+        if self.slots.capacity() <= 256 || self.len() >= self.slots.capacity() / 8 {
+            return;
+        }
+        self.index.clear();
+        let old = std::mem::replace(self, Self::new(Arc::clone(&self.index)));
+        self.slots.reserve_exact(old.len());
+        for (key, state) in old.slots.into_iter().flatten() {
+            self.insert(hash(&key), key, state);
+        }
+    }
+}
