@@ -10,7 +10,7 @@
 #   live      packets of a veth pair: beside softflowd, nfpcapd, tcpdump, dumpcap; needs root
 #
 # Environment: RUNS (3) measurements of each, of which the median is shown; packets in each file: MIX
-# (1000000), SMALL (5000000), CHURN (4000000); SFLOW (200000) datagrams at RATE (40000) a second; CPU
+# (3000000), SMALL (5000000), CHURN (4000000); SFLOW (200000) datagrams at RATE (40000) a second; CPU
 # and FEEDER, the processors for what is measured (the last one) and for what sends (0); RATES, packets a
 # second to try live, upwards (100000 ... 1500000, 0 for as fast as it goes).
 # How to read it: benches/README.md.
@@ -24,7 +24,7 @@ for part in "${parts[@]}"; do
 done
 
 export RUNS=${RUNS:-3} RATE=${RATE:-40000} CPU=${CPU:-$(($(nproc) - 1))} FEEDER=${FEEDER:-0}
-mix=${MIX:-1000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-200000}
+mix=${MIX:-3000000} small=${SMALL:-5000000} churn=${CHURN:-4000000} sflow=${SFLOW:-200000}
 export FLOWTAP=$PWD/target/release/flowtap CAPGEN=$PWD/target/release/examples/capgen
 export FLOOD=$PWD/target/release/examples/flood DATA=$PWD/target/bench-data
 export RATES=${RATES:-100000 200000 300000 400000 500000 600000 700000 800000 900000 1000000 1200000 1500000 0}

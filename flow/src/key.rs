@@ -95,8 +95,14 @@ impl FlowKey {
     /// [`Self::canonicalize`] puts them in order.
     #[inline]
     pub fn set_macs(&mut self, first: MacAddr, second: MacAddr) {
-        self.0[4] |= mac_word(first);
-        self.0[5] |= mac_word(second);
+        self.set_mac_words(mac_word(first), mac_word(second));
+    }
+
+    /// The same, each address in the upper 48 bits of a word in host order; the others are of no account.
+    #[inline]
+    pub fn set_mac_words(&mut self, first: u64, second: u64) {
+        self.0[4] |= first & MAC;
+        self.0[5] |= second & MAC;
         self.0[7] |= HAS_MACS;
     }
 
@@ -170,15 +176,17 @@ impl FlowKey {
     pub fn canonicalize(&mut self, answer: bool) -> bool {
         let [a0, a1, b0, b1, a4, b4, ..] = self.0;
         let has_ports = self.0[7] & KIND_PORTS != 0;
-        // No branch: which way a packet goes cannot be foretold.
-        let upper = |mac: u64, address: u64| u128::from(mac & MAC) << 64 | u128::from(address);
         let ports = if has_ports { 0xffff } else { 0 };
-        let lower = |address: u64, port: u64| u128::from(address) << 16 | u128::from(port & ports);
-        let (a_upper, b_upper) = (upper(a4, a0), upper(b4, b0));
-        let (a_lower, b_lower) = (lower(a1, a4), lower(b1, b4));
-        let same = a_upper == b_upper;
-        let swapped =
-            (a_upper > b_upper) | (same & (a_lower > b_lower)) | (answer & same & (a_lower == b_lower));
+        // Which of these tells can be foretold; which way a packet goes cannot: there is no branch for that.
+        let (a_mac, b_mac) = (a4 & MAC, b4 & MAC);
+        let swapped = if a_mac != b_mac {
+            a_mac > b_mac
+        } else if a0 != b0 {
+            a0 > b0
+        } else {
+            let (a, b) = ((a1, a4 & ports), (b1, b4 & ports));
+            a > b || answer && a == b
+        };
         let mask = if swapped { !0 } else { 0 };
         // What stands in place of ports has no direction.
         let moved = mask & (MAC | ports);

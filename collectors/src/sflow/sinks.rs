@@ -13,9 +13,8 @@ use super::contents::Contents;
 use super::rebuild::{Rebuilt, rebuild};
 use super::wire::MAX_SAMPLES;
 
-/// Packets that wait at most: 64 bytes each, so the list stays in the L1 cache. It has room for two
-/// datagrams at their fullest.
-const MAX_PENDING: usize = 2 * MAX_SAMPLES as usize;
+/// Packets that wait at most: 64 bytes each, 64 KiB. The more of them, the more of one sink go together.
+const MAX_PENDING: usize = 4 * MAX_SAMPLES as usize;
 
 /// An open sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,15 +204,21 @@ impl<'a> Outbox<'a> {
     fn hand_on(&self, sinks: &mut Sinks) {
         // The packets of a datagram are mostly of one sink: far fewer pieces than packets are sorted. Stably,
         // so each sink gets its packets oldest first.
-        let pieces = self.pending.chunk_by(|a, b| a.sink == b.sink);
-        let mut pieces: ArrayVec<&[Pending<'_>], MAX_PENDING> = pieces.collect();
+        let mut pieces = ArrayVec::<&[Pending<'_>], MAX_PENDING>::new();
+        pieces.extend(self.pending.chunk_by(|a, b| a.sink == b.sink));
         pieces.sort_by_key(|packets| packets[0].sink);
         for of_one_sink in pieces.chunk_by(|a, b| a[0].sink == b[0].sink) {
             let sink = of_one_sink[0][0].sink;
             let mut packets = of_one_sink.iter().copied().flatten();
             loop {
-                let batch = packets.by_ref().take(BATCH);
-                let batch: ArrayVec<_, BATCH> = batch.map(|packet| packet.packet(&self.rebuilt)).collect();
+                // Filled where it stands: collected, it would be copied as a whole.
+                let mut batch = ArrayVec::<_, BATCH>::new();
+                batch.extend(
+                    packets
+                        .by_ref()
+                        .take(BATCH)
+                        .map(|packet| packet.packet(&self.rebuilt)),
+                );
                 if batch.is_empty() {
                     break;
                 }

@@ -80,7 +80,7 @@ pub struct Part {
     pub reassembled: bool,
     /// The layers seen.
     pub path: LayersPath,
-    /// Source and destination MAC address.
+    /// Source and destination MAC address, where the key does not hold them.
     pub macs: Option<(MacAddr, MacAddr)>,
     /// VLAN ids, see [`crate::flow::LinkLayer::id`].
     pub vlan: u64,
@@ -131,6 +131,15 @@ impl Part {
         }
     }
 
+    /// A part of which nothing is known but its flow.
+    #[cfg(test)]
+    pub(crate) fn of_key(key: FlowKey) -> Self {
+        Self {
+            key,
+            ..Self::new(0, 0, 0, LinkType::ETHERNET)
+        }
+    }
+
     /// Source and destination port of TCP, UDP or SCTP.
     #[must_use]
     pub fn ports(&self) -> Option<(u16, u16)> {
@@ -155,6 +164,7 @@ impl Part {
             && (mode == LayerKeyMode::L2 || self.key.ip_version() == 0)
         {
             self.key.set_macs(source, destination);
+            self.macs = None;
         }
         // A host that pings itself: the answer goes back.
         let answer = matches!(self.probe, Probe::Reply(_)) && self.key.kind() == KeyKind::Icmp;

@@ -34,6 +34,13 @@ fn u32_of(head: &[u8; HEADERS], at: usize) -> u32 {
     u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 
+/// The eight bytes from there.
+fn u64_of(head: &[u8; HEADERS], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&head[at..at + 8]);
+    u64::from_be_bytes(word)
+}
+
 fn mac_of(head: &[u8; HEADERS], at: usize) -> MacAddr {
     let mut mac = [0; 6];
     mac.copy_from_slice(&head[at..at + 6]);
@@ -83,12 +90,12 @@ pub(super) fn decode(
         return false;
     };
 
-    let macs = (mac_of(head, 6), mac_of(head, 0));
     let mut key = FlowKey::new(options.point);
     key.set_ipv4(u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16));
     key.set_ports(protocol, ports.0, ports.1);
-    if options.layer_key_mode == LayerKeyMode::L2 {
-        key.set_macs(macs.0, macs.1);
+    let macs_in_key = options.layer_key_mode == LayerKeyMode::L2;
+    if macs_in_key {
+        key.set_mac_words(u64_of(head, 6), u64_of(head, 0));
     }
     let swapped = key.canonicalize(false);
     // Filled in where it stays: a part is too long to be moved for nothing.
@@ -97,7 +104,9 @@ pub(super) fn decode(
         part.key = key;
         part.swapped = swapped;
         part.path = transport.path;
-        part.macs = Some(macs);
+        if !macs_in_key {
+            part.macs = Some((mac_of(head, 6), mac_of(head, 0)));
+        }
         part.ttl = head[NETWORK + 8];
         part.probe = transport.probe;
         part.tcp = transport.tcp;

@@ -155,13 +155,15 @@ impl Locked<'_> {
 
     /// The flow with `key`.
     pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
-        self.flows.slots.get(hash, key)
+        let slot = self.flows.slots.find(hash, key)?;
+        self.flows.slots.at(slot).map(|(_, state)| state)
     }
 
-    /// Adds a flow that is not there yet.
-    pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) {
-        self.flows.slots.insert(hash, key, state);
+    /// Adds a flow that is not there yet, and returns its slot.
+    pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) -> usize {
+        let slot = self.flows.slots.insert(hash, key, state);
         self.note_memory();
+        slot
     }
 
     fn note_memory(&self) {

@@ -44,9 +44,9 @@ use state::FlowState;
 /// How the table behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct TableOptions {
-    /// The most flows held; a further one evicts another to the store. 458,752 are half of what the
-    /// map's 256 shards of 4,096 slots can hold, which is where they stay under steady eviction: at
-    /// 153 bytes a slot about 160 MB, 350 bytes a flow.
+    /// The most flows held; a further one evicts another to the store. 458,752 are 1,792 in each of 256
+    /// shards: 152 bytes a flow and some 30 of index, 85 MB in all, and up to a quarter more of unused
+    /// slots. What a flow that goes on has beside that is 136 bytes.
     pub max_flows: usize,
     /// How long an update interval lasts: a flow that goes on is handed to the store once in each.
     pub update_interval: Duration,

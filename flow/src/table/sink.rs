@@ -178,21 +178,21 @@ impl PointSink {
             return FlowId::NONE;
         };
         let mut shard = table.flows.shard_of(hash);
-        let mut rest = parts;
-        if shard.get(hash, &first.key).is_none() {
+        let (mut slot, mut rest) = (shard.flows().slots.find(hash, &first.key), parts);
+        if slot.is_none() {
             let (packet, seen) = look(self, first);
             table.make_room(shard.flows(), seen.at, &mut self.out);
             let mut state = self.begin(first, &mut shard.flows().ended, seen.at);
             self.count(&mut state, first, packet, &seen);
             let uuid = state.uuid;
-            shard.insert(hash, first.key, state);
+            slot = Some(shard.insert(hash, first.key, state));
             if others.is_empty() {
                 return uuid;
             }
             rest = others;
         }
         let Flows { slots, ended } = shard.flows();
-        let Some(state) = slots.get(hash, &first.key) else {
+        let Some((_, state)) = slot.and_then(|slot| slots.at(slot)) else {
             return FlowId::NONE;
         };
         for part in rest {

@@ -121,7 +121,7 @@ impl FlowState {
         if part.tunnel_id != 0 || part.tunnel_source_port != 0 {
             state.rare_mut().tunnel = (part.tunnel_id, part.tunnel_source_port);
         }
-        if let Some(macs) = part.macs.filter(|_| key.macs().is_none()) {
+        if let Some(macs) = part.macs {
             state.rare_mut().link = Some(macs);
         }
         state

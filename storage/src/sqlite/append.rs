@@ -10,7 +10,7 @@ use flowtap_flow::query::{Batch, FlowUpdate, TimeRange};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
 
 use super::block::Block;
-use super::columns::{self, TextIds};
+use super::columns::{self, Buffer, TextIds};
 use super::dictionary::{Dictionary, Slot};
 use super::keys::Keys;
 use super::packets::PacketFile;
@@ -46,6 +46,7 @@ struct Memory {
     /// Empty between batches, as are its keys.
     block: Block,
     keys: Keys,
+    buffer: Buffer,
 }
 
 impl SegmentWriter {
@@ -115,6 +116,7 @@ impl Memory {
             totals: Totals::load(connection)?,
             block: Block::default(),
             keys: Keys::default(),
+            buffer: Buffer::default(),
         })
     }
 
@@ -140,8 +142,8 @@ impl Memory {
         if whole {
             self.write_whole(statements, id, flow, texts)?;
         } else {
-            columns::write(id, flow, texts, &mut statements.flow)?;
-            statements.flow.execute()?;
+            let values = columns::of_flow(id, flow, texts, &mut self.buffer)?;
+            statements.flow.execute(&values)?;
             self.write_metric(statements, id, &update.interval)?;
         }
         self.flow_zones.cover(id, flow.start.nanos(), flow.last.nanos());
@@ -201,8 +203,8 @@ impl Memory {
         if self.block.is_full() || self.block.first().is_some_and(|first| !zone::is_same(first, id)) {
             self.write_block(statements)?;
         }
-        columns::write(id, flow, texts, &mut self.block)?;
-        self.block.end_flow(id);
+        let values = columns::of_flow(id, flow, texts, &mut self.buffer)?;
+        self.block.push(id, &values);
         self.keys.add(flow);
         Ok(())
     }

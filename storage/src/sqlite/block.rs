@@ -13,7 +13,7 @@
 //!
 //! Before the first flow all columns are null and all numbers 0.
 
-use super::columns::{COUNT, Columns, Damaged, Value, Values};
+use super::columns::{COUNT, Damaged, Value, Values};
 
 /// Flows of a block: one flow costs its reader all those before it, some 10 µs here.
 const FLOWS: usize = 512;
@@ -31,10 +31,6 @@ pub(super) struct Block {
     first: i64,
     last: i64,
     flows: usize,
-    /// Where the mask of the flow being put stands.
-    mask_at: usize,
-    mask: u32,
-    next: usize,
     before: [Before; COUNT],
 }
 
@@ -58,16 +54,22 @@ enum Kind {
 }
 
 impl Block {
-    /// Ends the flow whose values were put; `id` is its number, above those before.
-    pub(super) fn end_flow(&mut self, id: i64) {
-        debug_assert_eq!(self.next, COUNT, "a flow is written whole");
-        self.data[self.mask_at..self.mask_at + 4].copy_from_slice(&self.mask.to_le_bytes());
+    /// Adds a flow; `id` is its number, above those before.
+    pub(super) fn push(&mut self, id: i64, values: &Values<'_>) {
+        let mask_at = self.data.len();
+        self.data.extend_from_slice(&[0; 4]);
+        let mut mask = 0_u32;
+        for (column, value) in values.0.iter().enumerate() {
+            if self.put(column, *value) {
+                mask |= 1 << column;
+            }
+        }
+        self.data[mask_at..mask_at + 4].copy_from_slice(&mask.to_le_bytes());
         if self.flows == 0 {
             self.first = id;
         }
         self.last = id;
         self.flows += 1;
-        self.next = 0;
     }
 
     /// The number of its first flow, if it has any.
@@ -93,12 +95,41 @@ impl Block {
         };
     }
 
+    /// Writes what is new about a column; false if nothing is.
+    #[inline]
+    fn put(&mut self, column: usize, value: Value<'_>) -> bool {
+        let before = self.before[column];
+        let kind = match (value, before.kind) {
+            (Value::Null, Kind::Null) => return false,
+            (Value::Int(number), Kind::Int) if number == before.number => return false,
+            (Value::Bytes(bytes), Kind::Bytes { at, len }) if bytes == &self.data[at..at + len] => {
+                return false;
+            }
+            (Value::Null, _) => {
+                self.data.push(NULL);
+                Kind::Null
+            }
+            (Value::Int(number), _) => {
+                self.put_number(number.wrapping_sub(before.number));
+                self.before[column].number = number;
+                Kind::Int
+            }
+            (Value::Bytes(bytes), _) => self.put_bytes(bytes),
+        };
+        self.before[column].kind = kind;
+        true
+    }
+
+    #[inline]
     fn put_number(&mut self, distance: i64) {
         let zigzag = ((distance << 1) ^ (distance >> 63)).cast_unsigned();
-        let bytes = zigzag.to_le_bytes();
         let len = 8 - (zigzag | 1).leading_zeros() as usize / 8;
-        self.data.push(len as u8);
-        self.data.extend_from_slice(&bytes[..len]);
+        let end = self.data.len() + 1 + len;
+        // All eight bytes, then as many as are needed: a copy of unknown length costs more.
+        let mut bytes = [len as u8; 9];
+        bytes[1..].copy_from_slice(&zigzag.to_le_bytes());
+        self.data.extend_from_slice(&bytes);
+        self.data.truncate(end);
     }
 
     /// Writes `bytes` and returns where they stand.
@@ -114,40 +145,6 @@ impl Block {
         let at = self.data.len();
         self.data.extend_from_slice(bytes);
         Kind::Bytes { at, len }
-    }
-}
-
-impl Columns for Block {
-    #[inline]
-    fn put(&mut self, value: Value<'_>) -> rusqlite::Result<()> {
-        if self.next == 0 {
-            self.mask = 0;
-            self.mask_at = self.data.len();
-            self.data.extend_from_slice(&[0; 4]);
-        }
-        let column = self.next;
-        self.next += 1;
-        let before = self.before[column];
-        let kind = match (value, before.kind) {
-            (Value::Null, Kind::Null) => return Ok(()),
-            (Value::Int(number), Kind::Int) if number == before.number => return Ok(()),
-            (Value::Bytes(bytes), Kind::Bytes { at, len }) if bytes == &self.data[at..at + len] => {
-                return Ok(());
-            }
-            (Value::Null, _) => {
-                self.data.push(NULL);
-                Kind::Null
-            }
-            (Value::Int(number), _) => {
-                self.put_number(number.wrapping_sub(before.number));
-                self.before[column].number = number;
-                Kind::Int
-            }
-            (Value::Bytes(bytes), _) => self.put_bytes(bytes),
-        };
-        self.before[column].kind = kind;
-        self.mask |= 1 << column;
-        Ok(())
     }
 }
 
@@ -249,15 +246,15 @@ mod tests {
     fn block(flows: &[Vec<Owned>]) -> Block {
         let mut block = Block::default();
         for (id, flow) in (1..).zip(flows) {
-            for value in flow {
-                let value = match value {
+            let mut values = Values([Value::Null; COUNT]);
+            for (place, value) in values.0.iter_mut().zip(flow) {
+                *place = match value {
                     Owned::Null => Value::Null,
                     Owned::Int(number) => Value::Int(*number),
                     Owned::Bytes(bytes) => Value::Bytes(bytes),
                 };
-                block.put(value).unwrap();
             }
-            block.end_flow(id);
+            block.push(id, &values);
         }
         block
     }

@@ -30,12 +30,6 @@ pub(super) enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
-/// Takes the values of one flow after the other, [`COUNT`] for each.
-pub(super) trait Columns {
-    /// Takes the next value.
-    fn put(&mut self, value: Value<'_>) -> rusqlite::Result<()>;
-}
-
 /// Dictionary numbers of a flow's texts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextIds {
@@ -45,71 +39,100 @@ pub(super) struct TextIds {
     pub(super) capture: i64,
 }
 
-/// Puts the values of `flow`, whose number in the segment is `id`.
-#[inline]
-pub(super) fn write(id: i64, flow: &Flow, texts: TextIds, out: &mut impl Columns) -> rusqlite::Result<()> {
+/// Room for those of a flow's values that are bytes.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    addresses: [[u8; 16]; 2],
+    metric_span: [[u8; 8]; 2],
+    last_update: [[u8; 8]; 7],
+    sampling: [[u8; 8]; 5],
+    extra: Vec<u8>,
+}
+
+/// The values of `flow`, whose number in the segment is `id`.
+pub(super) fn of_flow<'a>(
+    id: i64,
+    flow: &Flow,
+    texts: TextIds,
+    buffer: &'a mut Buffer,
+) -> rusqlite::Result<Values<'a>> {
     let int = Value::Int;
     let unsigned = |number: u64| Value::Int(number.cast_signed());
     let some = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
-    out.put(int(id))?;
-    out.put(unsigned(flow.uuid.0))?;
-    out.put(int(flow.start.nanos()))?;
-    out.put(int(flow.last.nanos()))?;
-    out.put(int(texts.application))?;
-    out.put(int(texts.layers))?;
-    out.put(int(texts.node))?;
-    out.put(int(texts.capture))?;
-    put_address(flow.network.map(|n| n.a), out)?;
-    put_address(flow.network.map(|n| n.b), out)?;
-    out.put(some(flow.transport.map(|t| t.protocol.number().into())))?;
-    out.put(some(flow.transport.map(|t| t.a.into())))?;
-    out.put(some(flow.transport.map(|t| t.b.into())))?;
-    out.put(unsigned(flow.tracking_id.0))?;
-    out.put(unsigned(flow.l3_tracking_id.0))?;
-    out.put(unsigned(flow.parent_uuid.0))?;
-    out.put(some(flow.link.map(|l| mac_number(l.a))))?;
-    out.put(some(flow.link.map(|l| mac_number(l.b))))?;
-    out.put(some(flow.link.map(|l| l.id.cast_signed())))?;
-    out.put(some(flow.network.map(|n| n.id.cast_signed())))?;
-    out.put(some(flow.icmp.map(icmp_number)))?;
-    out.put(unsigned(flow.metric.ab_packets))?;
-    out.put(unsigned(flow.metric.ab_bytes))?;
-    out.put(unsigned(flow.metric.ba_packets))?;
-    out.put(unsigned(flow.metric.ba_bytes))?;
-    out.put(unsigned(flow.metric.rtt))?;
-    out.put(int(flow.raw_packets_captured.into()))?;
-    out.put(int(flow.finish_type as i64))?;
-    if flow.metric.start == flow.start && flow.metric.last == flow.last {
-        out.put(Value::Null)?;
-    } else {
-        let span = [flow.metric.start, flow.metric.last].map(|time| time.nanos().to_le_bytes());
-        out.put(Value::Bytes(span.as_flattened()))?;
-    }
-    match &flow.last_update_metric {
-        Some(metric) => out.put(Value::Bytes(
-            metric_words(metric).map(i64::to_le_bytes).as_flattened(),
-        ))?,
-        None => out.put(Value::Null)?,
-    }
-    let Some(extra) = &flow.extra else {
-        out.put(Value::Null)?;
-        return out.put(Value::Null);
-    };
-    let mut rest = FlowExtra::clone(extra);
-    match rest.sampling.take() {
-        Some(sampling) => {
-            let words = sampling_words(&sampling).map(u64::to_le_bytes);
-            out.put(Value::Bytes(words.as_flattened()))?;
-            if rest.is_empty() {
-                return out.put(Value::Null);
+    buffer.put(flow)?;
+    let [address_a, address_b] = &buffer.addresses;
+    let metric = &flow.metric;
+    let has_span = metric.start != flow.start || metric.last != flow.last;
+    let sampled = flow.extra.as_ref().is_some_and(|extra| extra.sampling.is_some());
+    let bytes_if = |there: bool, bytes: &'a [u8]| if there { Value::Bytes(bytes) } else { Value::Null };
+    Ok(Values([
+        int(id),
+        unsigned(flow.uuid.0),
+        int(flow.start.nanos()),
+        int(flow.last.nanos()),
+        int(texts.application),
+        int(texts.layers),
+        int(texts.node),
+        int(texts.capture),
+        address(flow.network.map(|n| n.a), address_a),
+        address(flow.network.map(|n| n.b), address_b),
+        some(flow.transport.map(|t| t.protocol.number().into())),
+        some(flow.transport.map(|t| t.a.into())),
+        some(flow.transport.map(|t| t.b.into())),
+        unsigned(flow.tracking_id.0),
+        unsigned(flow.l3_tracking_id.0),
+        unsigned(flow.parent_uuid.0),
+        some(flow.link.map(|l| mac_number(l.a))),
+        some(flow.link.map(|l| mac_number(l.b))),
+        some(flow.link.map(|l| l.id.cast_signed())),
+        some(flow.network.map(|n| n.id.cast_signed())),
+        some(flow.icmp.map(icmp_number)),
+        unsigned(metric.ab_packets),
+        unsigned(metric.ab_bytes),
+        unsigned(metric.ba_packets),
+        unsigned(metric.ba_bytes),
+        unsigned(metric.rtt),
+        int(flow.raw_packets_captured.into()),
+        int(flow.finish_type as i64),
+        bytes_if(has_span, buffer.metric_span.as_flattened()),
+        bytes_if(
+            flow.last_update_metric.is_some(),
+            buffer.last_update.as_flattened(),
+        ),
+        bytes_if(sampled, buffer.sampling.as_flattened()),
+        bytes_if(!buffer.extra.is_empty(), &buffer.extra),
+    ]))
+}
+
+impl Buffer {
+    /// Fills in what `flow` has; the rest holds what it held.
+    fn put(&mut self, flow: &Flow) -> rusqlite::Result<()> {
+        if let Some(network) = &flow.network {
+            for (octets, end) in self.addresses.iter_mut().zip([network.a, network.b]) {
+                if let IpAddr::V6(v6) = end {
+                    *octets = v6.octets();
+                }
             }
         }
-        None => out.put(Value::Null)?,
+        self.metric_span = [flow.metric.start, flow.metric.last].map(|time| time.nanos().to_le_bytes());
+        if let Some(metric) = &flow.last_update_metric {
+            self.last_update = metric_words(metric).map(i64::to_le_bytes);
+        }
+        self.extra.clear();
+        let Some(extra) = &flow.extra else {
+            return Ok(());
+        };
+        let mut rest = FlowExtra::clone(extra);
+        if let Some(sampling) = rest.sampling.take() {
+            self.sampling = sampling_words(&sampling).map(u64::to_le_bytes);
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+        // Serializing plain numbers and JSON itself cannot fail; if it ever did, the batch is refused.
+        serde_json::to_writer(&mut self.extra, &rest)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
-    // Serializing plain numbers and JSON itself cannot fail; if it ever did, the batch is refused.
-    let json = serde_json::to_vec(&rest)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    out.put(Value::Bytes(&json))
 }
 
 /// Samples' sums, which nearly each flow of an agent has: numbers, where JSON would cost a microsecond.
@@ -123,16 +146,16 @@ fn sampling_words(sampling: &Sampling) -> [u64; 5] {
     ]
 }
 
-fn put_address(address: Option<IpAddr>, out: &mut impl Columns) -> rusqlite::Result<()> {
+fn address<'a>(address: Option<IpAddr>, v6: &'a [u8; 16]) -> Value<'a> {
     match address {
         // A number needs no allocation to bind, and compares faster.
-        Some(IpAddr::V4(v4)) => out.put(Value::Int(i64::from(u32::from(v4)))),
-        Some(IpAddr::V6(v6)) => out.put(Value::Bytes(&v6.octets())),
-        None => out.put(Value::Null),
+        Some(IpAddr::V4(v4)) => Value::Int(i64::from(u32::from(v4))),
+        Some(IpAddr::V6(_)) => Value::Bytes(v6),
+        None => Value::Null,
     }
 }
 
-/// The values of one flow, as [`write`] put them.
+/// The values of one flow, in the order of [`NAMES`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values<'a>(pub(super) [Value<'a>; COUNT]);
 

@@ -3,7 +3,7 @@
 use rusqlite::types::{Null, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row};
 
-use super::columns::{COUNT, Columns, Value, Values};
+use super::columns::{COUNT, Value, Values};
 
 /// Writes a flow's row, new or not. Replacing a row by its number costs no more than an update, and
 /// takes the same parameters.
@@ -16,7 +16,6 @@ const REPLACE: &str = "INSERT OR REPLACE INTO flow VALUES (?1, ?2, ?3, ?4, ?5, ?
 pub(super) struct FlowStatement<'c> {
     statement: CachedStatement<'c>,
     bound: [Bound; COUNT],
-    next: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,22 +30,18 @@ impl<'c> FlowStatement<'c> {
         Ok(Self {
             statement: connection.prepare_cached(REPLACE)?,
             bound: [Bound::Unknown; COUNT],
-            next: 0,
         })
     }
 
-    /// Writes the row whose values were put.
-    pub(super) fn execute(&mut self) -> rusqlite::Result<()> {
-        debug_assert_eq!(self.next, COUNT, "a row is written whole");
-        self.next = 0;
+    /// Writes a row.
+    pub(super) fn execute(&mut self, values: &Values<'_>) -> rusqlite::Result<()> {
+        for (place, value) in values.0.iter().enumerate() {
+            self.bind(place, *value)?;
+        }
         self.statement.raw_execute().map(drop)
     }
-}
 
-impl Columns for FlowStatement<'_> {
-    fn put(&mut self, value: Value<'_>) -> rusqlite::Result<()> {
-        let place = self.next;
-        self.next += 1;
+    fn bind(&mut self, place: usize, value: Value<'_>) -> rusqlite::Result<()> {
         let as_bound = match value {
             Value::Null => Bound::Null,
             Value::Int(number) => Bound::Int(number),
