@@ -84,17 +84,25 @@ impl Xx64 {
         }
     }
 
+    /// What a read leaves behind: the library's fault is that part of the finalisation stays in the state.
+    fn was_read(&mut self) {
+        if self.total >= 32 {
+            for lane in &mut self.lanes {
+                *lane = lane.wrapping_mul(PRIME_2);
+            }
+        }
+    }
+
     fn digest(&mut self) -> u64 {
+        let [a, b, c, d] = self.lanes;
+        self.was_read();
         let mut hash = if self.total >= 32 {
-            let [a, b, c, d] = self.lanes;
             let mut hash = a
                 .rotate_left(1)
                 .wrapping_add(b.rotate_left(7))
                 .wrapping_add(c.rotate_left(12))
                 .wrapping_add(d.rotate_left(18));
-            for lane in &mut self.lanes {
-                // The library's fault: the finalisation stays in the state.
-                *lane = lane.wrapping_mul(PRIME_2);
+            for lane in self.lanes {
                 let merged = lane.rotate_left(31).wrapping_mul(PRIME_1);
                 hash = (hash ^ merged).wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
             }
@@ -152,7 +160,22 @@ mod endpoint {
 /// the node `node_tid`.
 #[must_use]
 pub fn flow_ids(key: &FlowKey, start: i64, node_tid: &str) -> FlowIds {
-    let (tracking_id, l3_tracking_id, mut hash) = tracking(key);
+    let (tracking_id, l3_tracking_id) = tracking_ids(key);
+    FlowIds {
+        uuid: flow_uuid(key, start, node_tid),
+        tracking_id,
+        l3_tracking_id,
+    }
+}
+
+/// The `UUID` alone, at half the cost.
+#[must_use]
+pub fn flow_uuid(key: &FlowKey, start: i64, node_tid: &str) -> FlowId {
+    let mut hash = network_hash(key);
+    hash.was_read();
+    if add_macs(&mut hash, key) {
+        hash.was_read();
+    }
     let parent = key.parent();
     if parent != FlowId::NONE {
         hash.write(parent.to_string().as_bytes());
@@ -160,22 +183,35 @@ pub fn flow_ids(key: &FlowKey, start: i64, node_tid: &str) -> FlowIds {
     let mut uuid = Xx64::new(hash.digest());
     uuid.write_piece(start.to_be_bytes());
     uuid.write(node_tid.as_bytes());
-    FlowIds {
-        uuid: FlowId(uuid.digest()),
-        tracking_id,
-        l3_tracking_id,
-    }
+    FlowId(uuid.digest())
 }
 
 /// `TrackingID` and `L3TrackingID` of a flow with `key`, whenever it began.
 #[must_use]
 pub fn tracking_ids(key: &FlowKey) -> (FlowId, FlowId) {
-    let (tracking_id, l3_tracking_id, _) = tracking(key);
-    (tracking_id, l3_tracking_id)
+    let mut hash = network_hash(key);
+    let l3_tracking_id = FlowId(hash.digest());
+    // Without MAC addresses no second read happens, which matters for what follows.
+    if add_macs(&mut hash, key) {
+        (FlowId(hash.digest()), l3_tracking_id)
+    } else {
+        (l3_tracking_id, l3_tracking_id)
+    }
 }
 
-/// Both tracking ids, and the hash to go on with.
-fn tracking(key: &FlowKey) -> (FlowId, FlowId, Xx64) {
+/// Writes the MAC addresses of `key`; false if it has none.
+fn add_macs(hash: &mut Xx64, key: &FlowKey) -> bool {
+    let Some((first, second)) = key.macs() else {
+        return false;
+    };
+    hash.write_piece(first.0);
+    hash.write_piece(second.0);
+    hash.write_piece(endpoint::MAC.to_be_bytes());
+    true
+}
+
+/// The hash of what stands above the link layer.
+fn network_hash(key: &FlowKey) -> Xx64 {
     let mut hash = Xx64::new(0);
     let (first, second) = key.addresses();
     let v4 = |address: [u8; 16]| [address[0], address[1], address[2], address[3]];
@@ -218,18 +254,7 @@ fn tracking(key: &FlowKey) -> (FlowId, FlowId, Xx64) {
         }
         KeyKind::None => {}
     }
-    let l3_tracking_id = hash.digest();
-    let tracking_id = match key.macs() {
-        Some((first, second)) => {
-            hash.write_piece(first.0);
-            hash.write_piece(second.0);
-            hash.write_piece(endpoint::MAC.to_be_bytes());
-            hash.digest()
-        }
-        // No second read happens here, which matters for what follows.
-        None => l3_tracking_id,
-    };
-    (FlowId(tracking_id), FlowId(l3_tracking_id), hash)
+    hash
 }
 
 #[cfg(test)]

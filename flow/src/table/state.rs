@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
 use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
-use crate::id::{flow_ids, tracking_ids};
+use crate::id::{flow_uuid, tracking_ids};
 use crate::key::{FlowKey, KeyKind};
 use crate::layers::{Layer, PathId};
 use crate::timestamp::Timestamp;
@@ -102,7 +102,7 @@ impl FlowState {
             last: at,
             ab_bytes: 0,
             ba_bytes: 0,
-            uuid: flow_ids(key, at.div_euclid(1_000_000), identity).uuid,
+            uuid: flow_uuid(key, at.div_euclid(1_000_000), identity),
             rtt: 0,
             probe_at: 0,
             ab_packets: 0,
@@ -132,7 +132,7 @@ impl FlowState {
     /// packet's time reaches, so that no other flow gets the same name.
     pub(super) fn rename(&mut self, key: &FlowKey, identity: &str, number: i64) {
         let millis = self.start_millis() ^ number << 44;
-        self.uuid = flow_ids(key, millis, identity).uuid;
+        self.uuid = flow_uuid(key, millis, identity);
     }
 
     /// When the flow began, in milliseconds: as precise as its UUID.

@@ -24,8 +24,11 @@ pub(super) struct Dictionary {
     ids: HashMap<Arc<str>, i64, RandomState>,
     /// Of each slot, texts that it had, each in the place that its memory chooses. Flows share their texts'
     /// memory, so comparing two pointers mostly saves the hash.
-    recent: [[Option<(Arc<str>, i64)>; RECENT]; 4],
+    recent: [[Option<Known>; RECENT]; 4],
 }
+
+/// A text and its number.
+type Known = (Arc<str>, i64);
 
 /// Texts of a slot that are found by their memory: more than most traffic has protocols.
 const RECENT: usize = 16;

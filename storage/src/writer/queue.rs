@@ -43,6 +43,8 @@ struct State {
     flush_to: u64,
     /// No more batches are taken; the thread ends at this instant, or once the queue is empty.
     closed: Option<Instant>,
+    /// The writing thread sleeps. To wake one that does not is a system call for nothing, with each batch.
+    sleeps: bool,
     ended: bool,
     error: Option<String>,
     retention_error: Option<String>,
@@ -96,7 +98,8 @@ impl Queue {
             since: Instant::now(),
         });
         // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
-        if state.batches.len() == 1 || self.is_commit_full(&state) {
+        if state.sleeps && (state.batches.len() == 1 || self.is_commit_full(&state)) {
+            state.sleeps = false;
             self.work.notify_one();
         }
     }
@@ -138,8 +141,16 @@ impl Queue {
             if due <= now {
                 return Some(state.front(self.options.commit_updates.saturating_mul(COMMIT_FACTOR)));
             }
-            state = wait_until(&self.work, state, due);
+            state = self.sleep_until(state, due);
         }
+    }
+
+    /// For the writing thread.
+    fn sleep_until<'a>(&self, mut state: MutexGuard<'a, State>, instant: Instant) -> MutexGuard<'a, State> {
+        state.sleeps = true;
+        let mut state = wait_until(&self.work, state, instant);
+        state.sleeps = false;
+        state
     }
 
     /// The first `count` batches are durable.
@@ -182,7 +193,7 @@ impl Queue {
                 return true;
             }
             let wake = state.closed.map_or(until, |deadline| deadline.min(until));
-            state = wait_until(&self.work, state, wake);
+            state = self.sleep_until(state, wake);
         }
     }
 
