@@ -19,7 +19,9 @@ done
 [[ ! -e $LAB_DIR ]] || die "lab $TAG is up already: down.sh $TAG"
 
 mkdir -p "$LAB_DIR"
-echo "$PPID" >"$LAB_DIR/owner"
+# In one step: a lab whose owner's name is not written yet looks to others as one that was left behind.
+echo "$PPID" >"$LAB_DIR/owner.new"
+mv "$LAB_DIR/owner.new" "$LAB_DIR/owner"
 trap '"$LAB_HERE/down.sh" "$TAG"' EXIT
 
 ip netns add "$SWITCH"

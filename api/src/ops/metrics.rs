@@ -267,6 +267,11 @@ fn add_store(out: &mut Exposition, store: &StoreStatus) {
             store.refused_updates,
         ),
         (
+            "flowtap_storage_refused_packets_total",
+            "Kept packets that came after the stop.",
+            store.refused_packets,
+        ),
+        (
             "flowtap_storage_write_failures_total",
             "Batches refused.",
             store.failures,

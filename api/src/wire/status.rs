@@ -235,6 +235,8 @@ pub struct StoreStatus {
     pub queued_bytes: u64,
     /// Updates lost because they came after the store was stopped.
     pub refused_updates: u64,
+    /// Kept packets lost for the same reason.
+    pub refused_packets: u64,
     /// Why nothing is stored at the moment, if so; nothing is lost, flows wait in the queue.
     pub error: Option<String>,
     /// Why old segments could not be removed when that was last tried, if so.
@@ -263,6 +265,7 @@ impl StoreStatus {
             queued_updates: writer.queued_updates as u64,
             queued_bytes: writer.queued_bytes as u64,
             refused_updates: writer.refused_updates,
+            refused_packets: writer.refused_packets,
             error: writer.error,
             retention_error: writer.retention_error,
             write_duration: store.write_duration,
