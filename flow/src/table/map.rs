@@ -4,8 +4,8 @@
 //! the same lock.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use ahash::RandomState;
 
@@ -18,6 +18,8 @@ use super::state::FlowState;
 
 /// Shards of the map.
 pub(super) const SHARDS: usize = 256;
+/// Bytes of an entry of a shard's index.
+const ENTRY: usize = size_of::<AtomicU64>();
 /// Flows looked at while their shard is locked: some microseconds, if each is copied.
 const RUN: usize = 16;
 
@@ -38,32 +40,53 @@ impl KeyHash {
 }
 
 /// What belongs together under one lock.
+#[repr(C)]
 pub(super) struct Flows {
     pub(super) slots: Slots,
     /// Those that have ended lately.
-    pub(super) ended: Ended,
+    pub(super) ended: Box<Ended>,
 }
 
-/// In a cache line of its own, lest locking one wait for another.
-#[repr(align(64))]
+/// In cache lines of its own, lest locking one wait for another; what each packet needs comes first.
+#[repr(C, align(128))]
 struct Shard {
+    memory: Memory,
     flows: Mutex<Flows>,
-    /// That of the slots, for those who prefetch.
-    index: Arc<Index>,
-    /// Where the slots stand, for the same; of no other meaning.
-    slots_at: AtomicUsize,
+    /// That of the slots.
+    index: Index,
+}
+
+/// Where a shard's flows are looked for, for those who prefetch; of no other meaning.
+#[derive(Default)]
+struct Memory {
+    entries: AtomicUsize,
+    /// Places of the index, less one.
+    mask: AtomicUsize,
+    slots: AtomicUsize,
+}
+
+impl Memory {
+    fn note(&self, slots: &Slots) {
+        let (entries, len, slots) = slots.memory();
+        self.entries.store(entries.addr(), Ordering::Relaxed);
+        self.mask.store(len - 1, Ordering::Relaxed);
+        self.slots.store(slots.addr(), Ordering::Relaxed);
+    }
 }
 
 impl Default for Shard {
     fn default() -> Self {
-        let index = Arc::<Index>::default();
+        let index = Index::default();
+        let slots = Slots::new(&index);
+        let memory = Memory::default();
+        memory.note(&slots);
         Self {
+            memory,
             flows: Mutex::new(Flows {
-                slots: Slots::new(Arc::clone(&index)),
-                ended: Ended::default(),
+                slots,
+                ended: Box::default(),
             }),
             index,
-            slots_at: AtomicUsize::new(0),
         }
     }
 }
@@ -111,14 +134,17 @@ impl FlowMap {
 
     /// Asks for the place in the index where a flow with this hash is looked up first.
     pub(super) fn prefetch_index(&self, hash: KeyHash) {
-        prefetch(self.shards[hash.shard()].index.first_place(hash));
+        let memory = &self.shards[hash.shard()].memory;
+        let place = hash.tag() as usize & memory.mask.load(Ordering::Relaxed);
+        let entries = std::ptr::without_provenance::<[u8; ENTRY]>(memory.entries.load(Ordering::Relaxed));
+        prefetch(entries.wrapping_add(place));
     }
 
     /// Asks for the flow that probably has this hash. A wrong guess costs no more than that.
     pub(super) fn prefetch_flow(&self, hash: KeyHash) {
         let shard = &self.shards[hash.shard()];
         if let Some(slot) = shard.index.guess(hash) {
-            let slots = shard.slots_at.load(Ordering::Relaxed);
+            let slots = shard.memory.slots.load(Ordering::Relaxed);
             prefetch(std::ptr::without_provenance::<[u8; Slots::SLOT]>(slots).wrapping_add(slot));
         }
     }
@@ -142,7 +168,8 @@ impl FlowMap {
         };
         for number in 0..SHARDS {
             let mut locked = self.shard(number);
-            locked.flows.slots.shrink(|key| self.hash(key));
+            let index = &locked.shard.index;
+            locked.flows.slots.shrink(index, |key| self.hash(key));
             locked.note_memory();
         }
     }
@@ -161,14 +188,13 @@ impl Locked<'_> {
 
     /// Adds a flow that is not there yet, and returns its slot.
     pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) -> usize {
-        let slot = self.flows.slots.insert(hash, key, state);
+        let slot = self.flows.slots.insert(&self.shard.index, hash, key, state);
         self.note_memory();
         slot
     }
 
     fn note_memory(&self) {
-        let at = self.flows.slots.memory().addr();
-        self.shard.slots_at.store(at, Ordering::Relaxed);
+        self.shard.memory.note(&self.flows.slots);
     }
 }
 

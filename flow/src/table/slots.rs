@@ -33,8 +33,10 @@ const LOOKED_AT: usize = 8;
 #[derive(Debug)]
 pub(super) struct Index {
     level: AtomicUsize,
-    levels: [OnceLock<Box<[AtomicU64]>>; LEVELS],
+    levels: [OnceLock<Entries>; LEVELS],
 }
+
+type Entries = Arc<[AtomicU64]>;
 
 impl Default for Index {
     fn default() -> Self {
@@ -50,51 +52,27 @@ impl Default for Index {
 struct Places<'a>(&'a [AtomicU64]);
 
 impl Index {
-    fn places(&self) -> Places<'_> {
-        self.places_at(self.level.load(Ordering::Relaxed))
-    }
-
-    fn places_at(&self, level: usize) -> Places<'_> {
+    fn entries(&self, level: usize) -> &Entries {
         let empty = || (0..SMALLEST_INDEX << level).map(|_| AtomicU64::new(0)).collect();
-        Places(self.levels[level.min(LEVELS - 1)].get_or_init(empty))
+        self.levels[level.min(LEVELS - 1)].get_or_init(empty)
     }
 
-    /// Makes it `level`, with the entries that it has.
-    fn resize(&self, level: usize) {
-        let (from, to) = (self.places(), self.places_at(level));
-        for place in from.0 {
+    /// Makes it `level`, with the entries that it has in `from`.
+    fn resize(&self, from: &Entries, level: usize) -> Entries {
+        let to = self.entries(level);
+        for place in from.iter() {
             if let Some((tag, slot)) = Places::entry(place.swap(0, Ordering::Relaxed)) {
-                to.add(tag, slot);
+                Places(to).add(tag, slot);
             }
         }
         self.level.store(level, Ordering::Relaxed);
-    }
-
-    /// Makes it large enough for so many entries.
-    fn make_room(&self, entries: usize) {
-        let level = self.level.load(Ordering::Relaxed);
-        if entries * 8 > (SMALLEST_INDEX << level) * 5 {
-            self.resize(level + 1);
-        }
-    }
-
-    /// Empties it, and makes it small.
-    fn clear(&self) {
-        for place in self.places().0 {
-            place.store(0, Ordering::Relaxed);
-        }
-        self.level.store(0, Ordering::Relaxed);
-    }
-
-    /// The first place that a flow with this hash may have, to be asked for.
-    pub(super) fn first_place(&self, hash: KeyHash) -> *const AtomicU64 {
-        let places = self.places();
-        &raw const places.0[places.home(hash.tag())]
+        Arc::clone(to)
     }
 
     /// The slot that a flow with this hash probably has.
     pub(super) fn guess(&self, hash: KeyHash) -> Option<usize> {
-        let places = self.places();
+        let level = self.level.load(Ordering::Relaxed);
+        let places = Places(self.levels.get(level)?.get()?);
         let home = places.home(hash.tag());
         let mut entries = (home..home + LOOKED_AT).map_while(|place| places.load(place));
         let found = entries.find(|(tag, _)| *tag == hash.tag());
@@ -166,9 +144,13 @@ impl Places<'_> {
 }
 
 /// See the [module's documentation](self). Slots keep their numbers until [`Slots::shrink`].
+///
+/// What each packet needs comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Slots {
-    index: Arc<Index>,
+    /// Those of the index, at the level that it has.
+    entries: Entries,
     slots: Vec<Slot>,
     /// Those that hold nothing. The next flow takes the last of them.
     free: Vec<u32>,
@@ -180,10 +162,11 @@ impl Slots {
     /// Bytes from one slot to the next.
     pub(super) const SLOT: usize = size_of::<Slot>();
 
-    /// None, to be found by `index`.
-    pub(super) fn new(index: Arc<Index>) -> Self {
+    /// None, to be found by `index`, which must be empty.
+    pub(super) fn new(index: &Index) -> Self {
+        index.level.store(0, Ordering::Relaxed);
         Self {
-            index,
+            entries: Arc::clone(index.entries(0)),
             slots: Vec::new(),
             free: Vec::new(),
             hand: 0,
@@ -195,14 +178,23 @@ impl Slots {
         self.slots.len() - self.free.len()
     }
 
-    /// Where the slots stand.
-    pub(super) fn memory(&self) -> *const u8 {
-        self.slots.as_ptr().cast()
+    /// Where the index's places stand and how many there are, a power of two; and where the slots stand.
+    pub(super) fn memory(&self) -> (*const AtomicU64, usize, *const u8) {
+        (
+            self.entries.as_ptr(),
+            self.entries.len(),
+            self.slots.as_ptr().cast(),
+        )
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places(&self.entries)
     }
 
     /// The slot of the flow with `key`, whose hash is `hash`.
+    #[inline]
     pub(super) fn find(&self, hash: KeyHash, key: &FlowKey) -> Option<usize> {
-        let places = self.index.places();
+        let places = self.places();
         let mut place = places.home(hash.tag());
         loop {
             let (tag, slot) = places.load(place)?;
@@ -214,8 +206,11 @@ impl Slots {
     }
 
     /// Adds a flow that is not there yet, and returns its slot.
-    pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) -> usize {
-        self.index.make_room(self.len() + 1);
+    pub(super) fn insert(&mut self, index: &Index, hash: KeyHash, key: FlowKey, state: FlowState) -> usize {
+        if (self.len() + 1) * 8 > self.entries.len() * 5 {
+            let level = index.level.load(Ordering::Relaxed);
+            self.entries = index.resize(&self.entries, level + 1);
+        }
         let slot = if let Some(slot) = self.free.pop() {
             let slot = slot as usize;
             self.slots[slot] = Some((key, state));
@@ -229,13 +224,13 @@ impl Slots {
             self.slots.push(Some((key, state)));
             self.slots.len() - 1
         };
-        self.index.places().add(hash.tag(), slot);
+        self.places().add(hash.tag(), slot);
         slot
     }
 
     /// Takes the flow in `slot` out; `hash` is its key's.
     pub(super) fn remove(&mut self, hash: KeyHash, slot: usize) {
-        let places = self.index.places();
+        let places = self.places();
         if let Some(place) = places.place_of(hash.tag(), slot) {
             places.remove(place);
             self.slots[slot] = None;
@@ -268,15 +263,17 @@ impl Slots {
     }
 
     /// Gives memory back if most of the slots hold nothing. `hash` is that of a key.
-    pub(super) fn shrink(&mut self, hash: impl Fn(&FlowKey) -> KeyHash) {
+    pub(super) fn shrink(&mut self, index: &Index, hash: impl Fn(&FlowKey) -> KeyHash) {
         if self.slots.capacity() <= 256 || self.len() >= self.slots.capacity() / 8 {
             return;
         }
-        self.index.clear();
-        let old = std::mem::replace(self, Self::new(Arc::clone(&self.index)));
+        for place in self.entries.iter() {
+            place.store(0, Ordering::Relaxed);
+        }
+        let old = std::mem::replace(self, Self::new(index));
         self.slots.reserve_exact(old.len());
         for (key, state) in old.slots.into_iter().flatten() {
-            self.insert(hash(&key), key, state);
+            self.insert(index, hash(&key), key, state);
         }
     }
 }
@@ -336,12 +333,13 @@ mod tests {
     proptest! {
         #[test]
         fn holds_what_a_hash_map_holds(steps in prop::collection::vec(step(), 1..900)) {
-            let (mut slots, mut model) = (Slots::new(Arc::default()), HashMap::new());
+            let index = Index::default();
+            let (mut slots, mut model) = (Slots::new(&index), HashMap::new());
             for step in steps {
                 match step {
                     Step::Insert(number) if model.insert(number, ()).is_none() => {
                         let key = key(number);
-                        let slot = slots.insert(hash(&key), key, state(number));
+                        let slot = slots.insert(&index, hash(&key), key, state(number));
                         prop_assert_eq!(slots.find(hash(&key), &key), Some(slot));
                     }
                     Step::Insert(_) => {}
@@ -353,7 +351,7 @@ mod tests {
                             slots.remove(hash(&key), slot);
                         }
                     }
-                    Step::Shrink => slots.shrink(hash),
+                    Step::Shrink => slots.shrink(&index, hash),
                 }
                 prop_assert_eq!(slots.len(), model.len());
             }
@@ -370,9 +368,10 @@ mod tests {
 
     #[test]
     fn each_flow_has_its_turn_and_new_ones_come_last() {
-        let mut slots = Slots::new(Arc::default());
+        let index = Index::default();
+        let mut slots = Slots::new(&index);
         for number in 0..100 {
-            slots.insert(hash(&key(number)), key(number), state(number));
+            slots.insert(&index, hash(&key(number)), key(number), state(number));
         }
         let mut turns = Vec::new();
         for new in 100..300 {
@@ -381,20 +380,21 @@ mod tests {
             turns.push(state_of_old.start as u32);
             let old = *old;
             slots.remove(hash(&old), slot);
-            slots.insert(hash(&key(new)), key(new), state(new));
+            slots.insert(&index, hash(&key(new)), key(new), state(new));
         }
         assert_eq!(turns, (0..200).collect::<Vec<_>>());
     }
 
     #[test]
     fn where_a_flow_stands_can_be_guessed() {
-        let mut slots = Slots::new(Arc::default());
+        let index = Index::default();
+        let mut slots = Slots::new(&index);
         let spread = |number: u32| KeyHash(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for number in 0..10_000 {
-            slots.insert(spread(number), key(number), state(number));
+            slots.insert(&index, spread(number), key(number), state(number));
         }
         let is_right =
-            |number: &u32| slots.index.guess(spread(*number)) == slots.find(spread(*number), &key(*number));
+            |number: &u32| index.guess(spread(*number)) == slots.find(spread(*number), &key(*number));
         // It may be wrong, where two have one tag or stand far from home: not often.
         assert!((0..10_000).filter(is_right).count() > 9_000);
     }
