@@ -312,6 +312,7 @@ mod tests {
         let expected = json!({"Name": "a", "MTU": 9000, "Rack": {"Unit": 7}, "ExtID": {"b": 1}});
         assert_eq!(&Value::Object(metadata.clone()), &expected);
     }
+
     #[test]
     fn keys_have_a_bound() {
         let entries = |parts: usize| {

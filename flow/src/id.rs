@@ -134,17 +134,6 @@ impl Xx64 {
     }
 }
 
-/// The identifiers of one flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowIds {
-    /// `UUID`.
-    pub uuid: FlowId,
-    /// `TrackingID`.
-    pub tracking_id: FlowId,
-    /// `L3TrackingID`.
-    pub l3_tracking_id: FlowId,
-}
-
 /// Endpoint types of Skydive's recipe, written as 8 bytes big endian after each pair.
 mod endpoint {
     pub(super) const NONE: u64 = 0;
@@ -156,19 +145,7 @@ mod endpoint {
     pub(super) const SCTP: u64 = 6;
 }
 
-/// Computes the identifiers of the flow with `key` that began `start` milliseconds after the epoch at
-/// the node `node_tid`.
-#[must_use]
-pub fn flow_ids(key: &FlowKey, start: i64, node_tid: &str) -> FlowIds {
-    let (tracking_id, l3_tracking_id) = tracking_ids(key);
-    FlowIds {
-        uuid: flow_uuid(key, start, node_tid),
-        tracking_id,
-        l3_tracking_id,
-    }
-}
-
-/// The `UUID` alone, at half the cost.
+/// `UUID` of the flow with `key` that began `start` milliseconds after the epoch at the node `node_tid`.
 #[must_use]
 pub fn flow_uuid(key: &FlowKey, start: i64, node_tid: &str) -> FlowId {
     let mut hash = network_hash(key);

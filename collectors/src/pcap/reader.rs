@@ -228,7 +228,9 @@ impl Intake {
             let data = self.bytes.get(range.clone()).unwrap_or_default();
             Packet::new(*timestamp, *len, self.link_type, data)
         };
-        let batch: ArrayVec<Packet<'_>, BATCH> = self.batch.iter().map(packet).collect();
+        // Filled where it stands: collected, it would be copied as a whole.
+        let mut batch = ArrayVec::<Packet<'_>, BATCH>::new();
+        batch.extend(self.batch.iter().map(packet));
         self.feed.give(&batch);
         drop(batch);
         self.batch.clear();

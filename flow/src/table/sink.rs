@@ -373,26 +373,19 @@ impl PointSink {
         for part in parts {
             // A child's key holds its parent's UUID, which only the table knows: it is hashed there. And
             // fragments go their own way.
-            let target = if part.level > 0 || part.fragment.is_some() {
-                before = None;
-                let hash = if part.level > 0 {
-                    KeyHash(0)
-                } else {
-                    table.flows.hash(&part.key)
-                };
-                Target { hash, again: false }
-            } else {
-                match before {
-                    Some((same, hash)) if same.key == part.key => Target { hash, again: true },
-                    _ => {
-                        let hash = table.flows.hash(&part.key);
-                        table.flows.prefetch_index(hash);
-                        before = Some((part, hash));
-                        Target { hash, again: false }
-                    }
-                }
+            let is_plain = part.level == 0 && part.fragment.is_none();
+            let same = before.filter(|(same, _)| is_plain && same.key == part.key);
+            let hash = match same {
+                Some((_, hash)) => hash,
+                None if part.level > 0 => KeyHash(0),
+                None => table.flows.hash(&part.key),
             };
-            self.targets.push(target);
+            if is_plain && same.is_none() {
+                table.flows.prefetch_index(hash);
+            }
+            before = is_plain.then_some((part, hash));
+            let again = same.is_some();
+            self.targets.push(Target { hash, again });
         }
         for (part, target) in parts.iter().zip(&self.targets) {
             if part.level == 0 && !target.again {

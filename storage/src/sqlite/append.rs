@@ -139,10 +139,14 @@ impl Memory {
         let whole = update.first && update.interval == flow.metric;
         let id = self.flow_number(statements, update, finished || whole)?;
         let texts = self.text_ids(statements, flow)?;
+        if whole && self.block_ends_before(id) {
+            self.write_block(statements)?;
+        }
+        let values = columns::of_flow(id, flow, texts, &mut self.buffer)?;
         if whole {
-            self.write_whole(statements, id, flow, texts)?;
+            self.block.push(id, &values);
+            self.keys.add(flow);
         } else {
-            let values = columns::of_flow(id, flow, texts, &mut self.buffer)?;
             statements.flow.execute(&values)?;
             self.write_metric(statements, id, &update.interval)?;
         }
@@ -193,20 +197,9 @@ impl Memory {
         })
     }
 
-    fn write_whole(
-        &mut self,
-        statements: &mut Statements<'_>,
-        id: i64,
-        flow: &Flow,
-        texts: TextIds,
-    ) -> rusqlite::Result<()> {
-        if self.block.is_full() || self.block.first().is_some_and(|first| !zone::is_same(first, id)) {
-            self.write_block(statements)?;
-        }
-        let values = columns::of_flow(id, flow, texts, &mut self.buffer)?;
-        self.block.push(id, &values);
-        self.keys.add(flow);
-        Ok(())
+    /// Whether flow `id` goes into another block than those before it.
+    fn block_ends_before(&self, id: i64) -> bool {
+        self.block.is_full() || self.block.first().is_some_and(|first| !zone::is_same(first, id))
     }
 
     fn write_block(&mut self, statements: &mut Statements<'_>) -> rusqlite::Result<()> {
