@@ -20,5 +20,5 @@ done
 if [[ -d $LAB_DIR/netns ]]; then
     umount --recursive --lazy "$LAB_DIR/netns" 2>/dev/null || true
 fi
+# $LAB_ROOT stays: another lab may be about to be made in it.
 rm -rf "$LAB_DIR"
-rmdir "$LAB_ROOT" 2>/dev/null || true

@@ -12,10 +12,15 @@ source "$(dirname "$0")/lib.sh"
 enter "$@"
 [[ ${2:-} =~ ^(bare)?$ ]] || usage
 
+# One at a time: two that take the same lab down pull its parts from under each other.
+mkdir -p "$LAB_ROOT"
+exec {turn}>"$LAB_ROOT/lock"
+flock "$turn"
 for left in "$LAB_ROOT"/*/owner; do
     [[ -f $left ]] || continue
     running "$(<"$left")" || "$LAB_HERE/down.sh" "$(basename "$(dirname "$left")")"
 done
+exec {turn}>&-
 [[ ! -e $LAB_DIR ]] || die "lab $TAG is up already: down.sh $TAG"
 
 mkdir -p "$LAB_DIR"
