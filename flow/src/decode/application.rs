@@ -13,8 +13,19 @@ const DHCPV6_SERVER: u16 = 547;
 const SFLOW: u16 = 6343;
 const DNS_HEADER: usize = 12;
 
+/// The highest of these ports.
+const HIGHEST: u16 = SFLOW;
+
 /// What a UDP payload is, and what its round-trip time can be measured with.
-pub(super) fn of_udp((source, destination): (u16, u16), payload: &[u8]) -> (Option<Layer>, Probe) {
+#[inline]
+pub(super) fn of_udp(ports: (u16, u16), payload: &[u8]) -> (Option<Layer>, Probe) {
+    if ports.0.min(ports.1) > HIGHEST {
+        return (None, Probe::None);
+    }
+    of_known_ports(ports, payload)
+}
+
+fn of_known_ports((source, destination): (u16, u16), payload: &[u8]) -> (Option<Layer>, Probe) {
     let none = (None, Probe::None);
     // The destination's port decides first, as a client's own port is accidental.
     for port in [destination, source] {
@@ -36,6 +47,7 @@ pub(super) fn of_udp((source, destination): (u16, u16), payload: &[u8]) -> (Opti
 
 /// What a TCP payload is: DNS with its length prefix (RFC 1035 §4.2.2), or a TLS handshake record on
 /// any port (RFC 8446 §5.1).
+#[inline]
 pub(super) fn of_tcp((source, destination): (u16, u16), payload: &[u8]) -> Option<Layer> {
     if payload.is_empty() {
         return None;

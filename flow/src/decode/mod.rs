@@ -88,6 +88,7 @@ pub fn decode(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &
 }
 
 /// Decodes any packet, layer by layer.
+#[inline(never)]
 fn walk(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &mut Vec<Part>) {
     let (next, at) = link::begin(packet.link_type, packet.data);
     let mut walk = Walk {

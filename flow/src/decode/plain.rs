@@ -49,7 +49,7 @@ fn mac_of(head: &[u8; HEADERS], at: usize) -> MacAddr {
 
 /// What stands behind the ports.
 struct Transport {
-    path: LayersPath,
+    application: Option<Layer>,
     /// Where the payload begins.
     payload: usize,
     probe: Probe,
@@ -57,6 +57,7 @@ struct Transport {
 }
 
 /// Appends the part of such a packet; false if it is none, and nothing was done.
+#[inline(always)]
 pub(super) fn decode(
     packet: &Packet<'_>,
     index: u16,
@@ -81,40 +82,51 @@ pub(super) fn decode(
     let end = data.len().min(NETWORK + total_len);
     let ports = (u16_of(head, TRANSPORT), u16_of(head, TRANSPORT + 2));
     let protocol = head[NETWORK + 9];
-    let transport = match protocol {
-        number::TCP => tcp(packet, head, end, ports),
-        number::UDP => udp(data, end, ports, options),
-        _ => None,
+    let (path, transport) = match protocol {
+        number::TCP => (TCP, tcp(packet, head, end, ports)),
+        number::UDP => (UDP, udp(data, end, ports, options)),
+        _ => return false,
     };
     let Some(transport) = transport else {
         return false;
     };
 
-    let mut key = FlowKey::new(options.point);
-    key.set_ipv4(u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16));
-    key.set_ports(protocol, ports.0, ports.1);
     let macs_in_key = options.layer_key_mode == LayerKeyMode::L2;
-    if macs_in_key {
-        key.set_mac_words(u64_of(head, 6), u64_of(head, 0));
-    }
-    let swapped = key.canonicalize(false);
-    // Filled in where it stays: a part is too long to be moved for nothing.
-    parts.push(Part::new(options.point, index, packet.len, LinkType::ETHERNET));
-    if let Some(part) = parts.last_mut() {
-        part.key = key;
-        part.swapped = swapped;
-        part.path = transport.path;
-        if !macs_in_key {
-            part.macs = Some((mac_of(head, 6), mac_of(head, 0)));
-        }
-        part.ttl = head[NETWORK + 8];
-        part.probe = transport.probe;
-        part.tcp = transport.tcp;
-        part.payload = (low_32(transport.payload), low_32(end));
+    let (key, swapped) = FlowKey::of_ports_over_ipv4(
+        options.point,
+        macs_in_key.then(|| (u64_of(head, 6), u64_of(head, 0))),
+        (u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16)),
+        protocol,
+        ports,
+    );
+    // As a whole, where it stays: a part is too long to be moved. What nearly none has is set afterwards.
+    parts.push(Part {
+        key,
+        packet: index,
+        level: 0,
+        swapped,
+        reassembled: false,
+        path: extended(path, transport.application),
+        macs: None,
+        vlan: 0,
+        tunnel_id: 0,
+        tunnel_source_port: 0,
+        len: packet.len,
+        offset: 0,
+        link_type: LinkType::ETHERNET,
+        ttl: head[NETWORK + 8],
+        probe: transport.probe,
+        tcp: transport.tcp,
+        payload: (low_32(transport.payload), low_32(end)),
+        fragment: None,
+    });
+    if !macs_in_key && let Some(part) = parts.last_mut() {
+        part.macs = Some((mac_of(head, 6), mac_of(head, 0)));
     }
     true
 }
 
+#[inline(always)]
 fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16)) -> Option<Transport> {
     let segment = packet.data.get(TRANSPORT..end)?;
     let (offset, flags) = (segment.get(12)?, segment.get(13)?);
@@ -127,7 +139,7 @@ fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16))
     let captured_all = end < packet.data.len() || packet.len as usize <= packet.data.len();
     let wire_end = if captured_all { end } else { packet.len as usize };
     Some(Transport {
-        path: extended(TCP, application::of_tcp(ports, &segment[header_len..])),
+        application: application::of_tcp(ports, &segment[header_len..]),
         payload,
         probe: Probe::None,
         tcp: TcpSegment {
@@ -139,19 +151,21 @@ fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16))
     })
 }
 
+#[inline(always)]
 fn udp(data: &[u8], end: usize, ports: (u16, u16), options: &DecodeOptions) -> Option<Transport> {
     if tunnel::is_tunnel_port(ports, options) {
         return None;
     }
-    let (layer, probe) = application::of_udp(ports, data.get(HEADERS..end)?);
+    let (application, probe) = application::of_udp(ports, data.get(HEADERS..end)?);
     Some(Transport {
-        path: extended(UDP, layer),
+        application,
         payload: HEADERS,
         probe,
         tcp: TcpSegment::default(),
     })
 }
 
+#[inline(always)]
 fn extended(mut path: LayersPath, application: Option<Layer>) -> LayersPath {
     if let Some(layer) = application {
         path.push(layer);

@@ -16,6 +16,7 @@ const ERSPAN_3: u16 = 0x22eb;
 const MAX_LABELS: usize = 8;
 
 /// True if one of these UDP ports, source and destination, may stand for a tunnel.
+#[inline]
 pub(super) fn is_tunnel_port((source, destination): (u16, u16), options: &DecodeOptions) -> bool {
     let is_one = |port| matches!(port, VXLAN_PORT | OLD_VXLAN_PORT | GENEVE_PORT);
     is_one(source) || is_one(destination) || options.mpls_udp_ports.contains(&destination)

@@ -58,7 +58,7 @@ impl PointSink {
                 seen.bytes = datagram.packets.iter().map(|packet| u64::from(packet.len)).sum();
             }
             let packet = first.packet();
-            parent = self.account(&table, &[part], hash, |_, _| (&packet, seen));
+            parent = self.account_one(&table, &part, hash, &packet, seen);
             if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key)
                 && is_outermost
             {
@@ -86,7 +86,7 @@ impl PointSink {
             for part in parts {
                 let hash = table.flows.hash(&part.key);
                 let seen = self.seen(&packet, &part);
-                self.account(&table, &[part], hash, |_, _| (&packet, seen));
+                self.account_one(&table, &part, hash, &packet, seen);
                 if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key) {
                     state.ip_metric().fragment_errors += 1;
                 }

@@ -29,8 +29,10 @@ pub(super) struct KeyHash(pub(super) u64);
 
 impl KeyHash {
     /// The number of the shard that holds keys of this hash.
-    pub(super) fn shard(self) -> usize {
-        usize::try_from(self.0 >> 48 & 0xff).unwrap_or_default()
+    #[expect(clippy::cast_possible_truncation, reason = "some of its bits")]
+    fn shard(self) -> usize {
+        const { assert!(SHARDS == 1 << u8::BITS) };
+        usize::from((self.0 >> 48) as u8)
     }
 
     /// The bits that a shard's index keeps; others than those that choose the shard.

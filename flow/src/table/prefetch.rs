@@ -18,12 +18,16 @@ pub(super) fn prefetch<T>(value: *const T) {
         const LINE: usize = 64;
         let begin = value.cast::<i8>();
         // The last byte by itself: a value that begins within a line ends in one more.
-        for at in (0..size_of::<T>())
-            .step_by(LINE)
-            .chain([size_of::<T>().saturating_sub(1)])
-        {
+        let last = size_of::<T>().saturating_sub(1);
+        let mut at = 0;
+        while at < last {
             // SAFETY: a prefetch reads nothing that the program sees and cannot fault, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(at)) };
+            at += LINE;
+        }
+        if last >= align_of::<T>() {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(begin.wrapping_add(last)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -1,5 +1,6 @@
 //! A batch of packets through short loops: decode, hash, table.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,8 +37,10 @@ pub(super) struct PointSink {
     expire_nanos: i64,
     /// The update interval of the packet at hand: from, to.
     interval: (i64, i64),
+    /// Seconds of the table's clock modulo 2¹⁶, when the batch at hand came.
+    clock: u16,
     parts: Vec<Part>,
-    targets: Vec<Target>,
+    runs: Vec<Run>,
     out: Vec<FlowUpdate>,
     /// The path looked up last: most new flows of a source look alike.
     path: (LayersPath, PathId),
@@ -54,13 +57,21 @@ pub(super) struct PointSink {
     raw_over_budget: u64,
 }
 
-/// Where a part belongs.
+/// Parts in a row that are of one flow. Most packets follow one of their own flow: what is found for the first
+/// is good for all of them.
 #[derive(Clone, Copy, Debug)]
-struct Target {
+struct Run {
     hash: KeyHash,
-    /// It is of the flow of the part before it. Most packets follow one of their own flow: what is found for
-    /// the first is good for all of them.
-    again: bool,
+    /// The number of the first part.
+    first: u16,
+    len: u16,
+}
+
+impl Run {
+    fn range(self) -> Range<usize> {
+        let first = usize::from(self.first);
+        first..first + usize::from(self.len)
+    }
 }
 
 /// How long a source that can wait does so for room in its budget before it exceeds it, in steps of a
@@ -80,8 +91,9 @@ impl PointSink {
             interval_nanos: table.interval_nanos(),
             expire_nanos: table.expire_nanos(),
             interval: (0, 0),
+            clock: table.clock(),
             parts: Vec::with_capacity(BATCH * 2),
-            targets: Vec::with_capacity(BATCH * 2),
+            runs: Vec::with_capacity(BATCH * 2),
             out: Vec::new(),
             path: (LayersPath::default(), PathId::default()),
             chunk,
@@ -160,51 +172,63 @@ impl PointSink {
             packets: 1,
             bytes: u64::from(part.len),
             sampling_rate: packet.sampling_rate,
-            clock: self.table.clock(),
+            clock: self.clock,
             exact: self.point.options.exact_times,
         }
     }
 
     /// Finds or begins the flow of `parts` in `table`, which is the sink's own, and counts them there. They
     /// are all of one flow, at least one; `look` gives a part's packet and what it counts.
-    pub(super) fn account<'p, 'd: 'p>(
+    fn account<'p, 'd: 'p>(
         &mut self,
         table: &FlowTable,
         parts: &[Part],
         hash: KeyHash,
         look: impl Fn(&Self, &Part) -> (&'p Packet<'d>, Seen),
     ) -> FlowId {
-        let [first, others @ ..] = parts else {
+        let Some(first) = parts.first() else {
             return FlowId::NONE;
         };
         let mut shard = table.flows.shard_of(hash);
-        let (mut slot, mut rest) = (shard.flows().slots.find(hash, &first.key), parts);
-        if slot.is_none() {
-            let (packet, seen) = look(self, first);
-            table.make_room(shard.flows(), seen.at, &mut self.out);
-            let mut state = self.begin(first, &mut shard.flows().ended, seen.at);
-            self.count(&mut state, first, packet, &seen);
-            let uuid = state.uuid;
-            slot = Some(shard.insert(hash, first.key, state));
-            if others.is_empty() {
-                return uuid;
+        let slot = match shard.flows().slots.find(hash, &first.key) {
+            Some(slot) => slot,
+            None => {
+                let (_, seen) = look(self, first);
+                table.make_room(shard.flows(), seen.at, &mut self.out);
+                let state = self.begin(first, &mut shard.flows().ended, seen.at);
+                shard.insert(hash, first.key, state)
             }
-            rest = others;
-        }
+        };
         let Flows { slots, ended } = shard.flows();
-        let Some((_, state)) = slot.and_then(|slot| slots.at(slot)) else {
+        let Some((_, state)) = slots.at(slot) else {
             return FlowId::NONE;
         };
-        for part in rest {
+        for part in parts {
             let (packet, seen) = look(self, part);
-            self.close_if_due(table, state, ended, part, &seen);
+            if state.may_be_due(part, seen.at, self.interval) {
+                self.close_if_due(table, state, ended, part, &seen);
+            }
             self.count(state, part, packet, &seen);
         }
         state.uuid
     }
 
+    /// The same for one part of a packet.
+    #[inline(never)]
+    pub(super) fn account_one(
+        &mut self,
+        table: &FlowTable,
+        part: &Part,
+        hash: KeyHash,
+        packet: &Packet<'_>,
+        seen: Seen,
+    ) -> FlowId {
+        self.account(table, std::slice::from_ref(part), hash, |_, _| (packet, seen))
+    }
+
     /// Hands the flow over if it was over before `part` came, and begins it anew; or if its update interval
     /// was. `ended` is that of its shard.
+    #[inline(never)]
     fn close_if_due(
         &mut self,
         table: &FlowTable,
@@ -247,6 +271,7 @@ impl PointSink {
         state
     }
 
+    #[inline(always)]
     fn count(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>, seen: &Seen) {
         state.apply(part, seen);
         if self.point.options.extra_layers.0 != 0 && !part.reassembled {
@@ -255,6 +280,7 @@ impl PointSink {
         self.keep_if_wanted(state, part, packet);
     }
 
+    #[inline(never)]
     fn extra_layers(&self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         let (wanted, read): (u32, fn(&[u8], &mut _)) = match part.path.last() {
             Some(Layer::Dns) => (ExtraLayers::DNS, extra_layers::dns),
@@ -275,12 +301,14 @@ impl PointSink {
         }
     }
 
+    #[inline(always)]
     pub(super) fn keep_if_wanted(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         if state.raw_kept < self.point.options.raw_packet_limit && packet.captured && !part.reassembled {
             self.keep(state, part, packet);
         }
     }
 
+    #[inline(never)]
     fn keep(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         let data = packet.data.get(part.offset as usize..).unwrap_or_default();
         // A source that can wait has waited for its share; others of its capture may have been quicker.
@@ -307,6 +335,7 @@ impl PointSink {
 impl PointSink {
     /// Decode, hash and prefetch, table.
     fn ingest(&mut self, table: &FlowTable, batch: &[Packet<'_>]) {
+        self.clock = table.clock();
         let mut parts = std::mem::take(&mut self.parts);
         parts.clear();
 
@@ -323,16 +352,13 @@ impl PointSink {
             }
         }
 
-        self.find_targets(table, &parts);
-        let targets = std::mem::take(&mut self.targets);
+        let mut runs = std::mem::take(&mut self.runs);
+        find_runs(table, &parts, &mut runs);
         let mut parent = FlowId::NONE;
-        let (mut rest, mut rest_targets) = (&mut parts[..], &targets[..]);
-        while let [first, others @ ..] = rest_targets {
-            let run = 1 + others.iter().take_while(|target| target.again).count();
-            let (parts, behind) = rest.split_at_mut(run);
-            (rest, rest_targets) = (behind, &rest_targets[run..]);
+        for run in &runs {
+            let parts = &mut parts[run.range()];
             let Some(part) = parts.first_mut() else { break };
-            let mut hash = first.hash;
+            let mut hash = run.hash;
             if part.level > 0 {
                 part.key.set_parent(parent);
                 hash = table.flows.hash(&part.key);
@@ -344,7 +370,7 @@ impl PointSink {
                 (packet, sink.seen(packet, part))
             });
         }
-        self.targets = targets;
+        self.runs = runs;
 
         let ledger = &self.ledger;
         ledger.keep(batch.len() as u64 - unsupported - undecodable);
@@ -365,35 +391,6 @@ impl PointSink {
         self.parts = parts;
     }
 
-    /// Hashes the keys of `parts` and asks for the memory of their flows. Most of a packet's time would be
-    /// waiting for that; so all wait at once.
-    fn find_targets(&mut self, table: &FlowTable, parts: &[Part]) {
-        self.targets.clear();
-        let mut before: Option<(&Part, KeyHash)> = None;
-        for part in parts {
-            // A child's key holds its parent's UUID, which only the table knows: it is hashed there. And
-            // fragments go their own way.
-            let is_plain = part.level == 0 && part.fragment.is_none();
-            let same = before.filter(|(same, _)| is_plain && same.key == part.key);
-            let hash = match same {
-                Some((_, hash)) => hash,
-                None if part.level > 0 => KeyHash(0),
-                None => table.flows.hash(&part.key),
-            };
-            if is_plain && same.is_none() {
-                table.flows.prefetch_index(hash);
-            }
-            before = is_plain.then_some((part, hash));
-            let again = same.is_some();
-            self.targets.push(Target { hash, again });
-        }
-        for (part, target) in parts.iter().zip(&self.targets) {
-            if part.level == 0 && !target.again {
-                table.flows.prefetch_flow(target.hash);
-            }
-        }
-    }
-
     /// Runs `work` and hands over what it took out of the map, with no moment in between at which a
     /// query would miss it.
     fn move_out(&mut self, work: impl FnOnce(&mut Self, &FlowTable)) {
@@ -406,6 +403,37 @@ impl PointSink {
         if sent {
             table.updates.wait();
         }
+    }
+}
+
+/// Finds the runs among `parts`, hashes their keys and asks for the memory of their flows. Most of a packet's
+/// time would be waiting for that; so all wait at once.
+fn find_runs(table: &FlowTable, parts: &[Part], runs: &mut Vec<Run>) {
+    runs.clear();
+    let mut before: Option<&Part> = None;
+    for (number, part) in (0u16..).zip(parts) {
+        // A child's key holds its parent's UUID, which only the table knows: it is hashed there. And
+        // fragments go their own way.
+        let is_plain = part.level == 0 && part.fragment.is_none();
+        if is_plain
+            && let Some(run) = runs.last_mut()
+            && before.is_some_and(|before| before.key == part.key)
+        {
+            run.len += 1;
+            continue;
+        }
+        before = is_plain.then_some(part);
+        let hash = if part.level > 0 {
+            KeyHash(0)
+        } else {
+            table.flows.hash(&part.key)
+        };
+        table.flows.prefetch_index(hash);
+        let (first, len) = (number, 1);
+        runs.push(Run { hash, first, len });
+    }
+    for run in runs.iter() {
+        table.flows.prefetch_flow(run.hash);
     }
 }
 

@@ -31,6 +31,7 @@ const LOOKED_AT: usize = 8;
 /// others hold the lock. For the same reason places that were once made stay, empty, when the index has grown
 /// or shrunk: as many again as the largest had, eight bytes each.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Index {
     level: AtomicUsize,
     levels: [OnceLock<Entries>; LEVELS],
@@ -74,9 +75,13 @@ impl Index {
         let level = self.level.load(Ordering::Relaxed);
         let places = Places(self.levels.get(level)?.get()?);
         let home = places.home(hash.tag());
-        let mut entries = (home..home + LOOKED_AT).map_while(|place| places.load(place));
-        let found = entries.find(|(tag, _)| *tag == hash.tag());
-        found.map(|(_, slot)| slot)
+        for place in home..home + LOOKED_AT {
+            let (tag, slot) = places.load(place)?;
+            if tag == hash.tag() {
+                return Some(slot);
+            }
+        }
+        None
     }
 }
 
@@ -89,8 +94,9 @@ impl Places<'_> {
         tag as usize & self.mask()
     }
 
+    #[inline]
     fn load(self, place: usize) -> Option<(u32, usize)> {
-        Self::entry(self.0[place & self.mask()].load(Ordering::Relaxed))
+        Self::entry(self.0.get(place & self.mask())?.load(Ordering::Relaxed))
     }
 
     fn entry(entry: u64) -> Option<(u32, usize)> {

@@ -232,6 +232,17 @@ impl FlowState {
         }
     }
 
+    /// False if the flow goes on with a packet at `at` for sure, in the update interval that it is in: the
+    /// answer for nearly every packet.
+    #[inline]
+    pub(super) fn may_be_due(&self, part: &Part, at: i64, interval: (i64, i64)) -> bool {
+        // The one that comes first of all timeouts, and of what opens a connection anew.
+        let goes_on =
+            at.saturating_sub(self.last) <= SHORT_TIMEOUT_NANOS && part.tcp.flags & TcpSegment::SYN == 0;
+        let in_interval = |at| interval.0 <= at && at < interval.1;
+        !(goes_on && in_interval(at) && in_interval(self.last))
+    }
+
     /// True if a packet at `at` does not belong to this flow any more but begins a new one with the
     /// same key: the flow was over, or a connection is opened anew after its end.
     pub(super) fn is_over_for(&self, part: &Part, at: i64, expire_nanos: i64) -> Option<FinishType> {
@@ -246,27 +257,13 @@ impl FlowState {
     }
 
     /// Counts `part` of a packet.
+    #[inline(always)]
     pub(super) fn apply(&mut self, part: &Part, seen: &Seen) {
         let ab = part.swapped == self.is(A_IS_SECOND);
-        let weight = u64::from(seen.sampling_rate.max(1));
-        let (packets, bytes) = (u64::from(seen.packets), seen.bytes);
-        if seen.sampling_rate != 1 || self.is(ONE_RATE) {
-            self.sample(ab, packets, bytes, seen);
+        if seen.sampling_rate != 1 || self.is(ONE_RATE) || !self.add(ab, seen) {
+            self.add_weighted(ab, seen);
         }
-        let (counter, total_bytes) = if ab {
-            (&mut self.ab_packets, &mut self.ab_bytes)
-        } else {
-            (&mut self.ba_packets, &mut self.ba_bytes)
-        };
-        // What an agent claims of lengths and rates may be anything: counters stop at their end.
-        let total = packets.saturating_mul(weight).saturating_add(u64::from(*counter));
-        *counter = low_32(total);
-        *total_bytes = total_bytes.saturating_add(bytes.saturating_mul(weight));
-        if total >> 32 != 0 {
-            let carry = &mut self.rare_mut().carry[usize::from(!ab)];
-            *carry = carry.saturating_add(total & !0xffff_ffff);
-        }
-        if self.is(DIRTY) || self.is(EMITTED) {
+        if self.flags & (DIRTY | EMITTED) != 0 {
             self.flags |= REFERENCED;
         }
         self.flags |= DIRTY;
@@ -277,6 +274,47 @@ impl FlowState {
         }
         if part.tcp.present {
             self.tcp(part, ab, seen);
+        }
+    }
+
+    /// The counters of one direction: packets, bytes.
+    fn counters(&mut self, ab: bool) -> (&mut u32, &mut u64) {
+        if ab {
+            (&mut self.ab_packets, &mut self.ab_bytes)
+        } else {
+            (&mut self.ba_packets, &mut self.ba_bytes)
+        }
+    }
+
+    /// Adds packets that stand for themselves; false, with nothing done, if a counter has no room.
+    #[inline]
+    fn add(&mut self, ab: bool, seen: &Seen) -> bool {
+        let (packets, bytes) = self.counters(ab);
+        let (Some(more_packets), Some(more_bytes)) =
+            (packets.checked_add(seen.packets), bytes.checked_add(seen.bytes))
+        else {
+            return false;
+        };
+        (*packets, *bytes) = (more_packets, more_bytes);
+        true
+    }
+
+    /// Adds packets of any weight, and what becomes too much for a counter.
+    #[inline(never)]
+    fn add_weighted(&mut self, ab: bool, seen: &Seen) {
+        let weight = u64::from(seen.sampling_rate.max(1));
+        let (packets, bytes) = (u64::from(seen.packets), seen.bytes);
+        if seen.sampling_rate != 1 || self.is(ONE_RATE) {
+            self.sample(ab, packets, bytes, seen);
+        }
+        let (counter, total_bytes) = self.counters(ab);
+        // What an agent claims of lengths and rates may be anything: counters stop at their end.
+        let total = packets.saturating_mul(weight).saturating_add(u64::from(*counter));
+        *counter = low_32(total);
+        *total_bytes = total_bytes.saturating_add(bytes.saturating_mul(weight));
+        if total >> 32 != 0 {
+            let carry = &mut self.rare_mut().carry[usize::from(!ab)];
+            *carry = carry.saturating_add(total & !0xffff_ffff);
         }
     }
 
@@ -343,6 +381,7 @@ impl FlowState {
         })
     }
 
+    #[inline(never)]
     fn probe(&mut self, probe: Probe, ab: bool, at: i64) {
         match probe {
             Probe::Request(tag) => self.ask(tag, ab, at),
