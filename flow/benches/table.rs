@@ -18,8 +18,8 @@ use traffic::{PACKETS, Traffic};
 struct Nowhere;
 
 impl UpdateSink for Nowhere {
-    fn send(&self, batch: Batch) {
-        drop(batch);
+    fn send(&self, batch: &mut Batch) {
+        drop(std::mem::take(batch));
     }
 }
 

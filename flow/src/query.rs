@@ -289,8 +289,9 @@ impl From<Vec<FlowUpdate>> for Batch {
 
 /// Takes batches; a bounded queue in front of a store.
 pub trait UpdateSink: Send + Sync {
-    /// Hands over a batch, which readers behind this sink see from now on. Does not block.
-    fn send(&self, batch: Batch);
+    /// Takes all that is in `batch`, which readers behind this sink see from now on, and leaves its memory to
+    /// the sender. Does not block.
+    fn send(&self, batch: &mut Batch);
 
     /// Blocks while more is held than the bounds allow. Senders call it after [`Self::send`], when
     /// they hold no lock: nothing is lost, and the pressure shows where the kernel or the peer

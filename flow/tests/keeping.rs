@@ -253,7 +253,8 @@ impl flowtap_flow::packet::Sink for Nothing {
 struct Sent(std::sync::Mutex<std::collections::HashSet<u16>>);
 
 impl flowtap_flow::query::UpdateSink for Sent {
-    fn send(&self, batch: flowtap_flow::query::Batch) {
+    fn send(&self, batch: &mut flowtap_flow::query::Batch) {
+        let batch = std::mem::take(batch);
         // Long enough for a reader to look between the table and here.
         for _ in 0..2_000 {
             std::thread::yield_now();

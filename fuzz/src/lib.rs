@@ -36,7 +36,8 @@ impl Totals {
 }
 
 impl UpdateSink for Totals {
-    fn send(&self, batch: Batch) {
+    fn send(&self, batch: &mut Batch) {
+        let batch = std::mem::take(batch);
         let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
         for record in batch.kept.iter().flat_map(|chunk| records(chunk.bytes())) {
             let packet = record.expect("whole records").packet();

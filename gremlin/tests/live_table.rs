@@ -22,7 +22,9 @@ const RECORDING: &[u8] = include_bytes!("../../fixtures/ovs-sflow-icmp.truth.pca
 struct Forget;
 
 impl UpdateSink for Forget {
-    fn send(&self, _batch: Batch) {}
+    fn send(&self, batch: &mut Batch) {
+        *batch = Batch::default();
+    }
 }
 
 /// When a packet was seen, and its bytes.

@@ -145,7 +145,7 @@ impl StoreWriter {
 }
 
 impl UpdateSink for StoreWriter {
-    fn send(&self, batch: Batch) {
+    fn send(&self, batch: &mut Batch) {
         self.queue.send(batch);
     }
 

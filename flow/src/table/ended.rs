@@ -10,6 +10,8 @@ use ahash::RandomState;
 
 use crate::flow::FlowId;
 
+use super::prefetch::prefetch;
+
 /// Flows remembered in a group, one in a slot. All groups hold 16,384 of them in 512 KiB: to note one
 /// touches one place of the second-level cache.
 const SLOTS: usize = 64;
@@ -27,6 +29,9 @@ pub(super) struct Ended {
     crowds: VecDeque<(Moment, HashSet<FlowId, RandomState>)>,
     /// How often another UUID was asked for.
     asked: i64,
+    /// The newest millisecond of all that was noted. What begins later, as nearly every flow does, collides with
+    /// nothing.
+    newest: i64,
 }
 
 /// A millisecond at a capture point.
@@ -42,14 +47,21 @@ impl Default for Ended {
             slots: [None; SLOTS],
             crowds: VecDeque::new(),
             asked: 0,
+            newest: i64::MIN,
         }
     }
 }
 
 impl Ended {
+    /// Asks for the memory that [`Self::note`] needs for `uuid`.
+    pub(super) fn prefetch(&self, uuid: FlowId) {
+        prefetch(&raw const self.slots[slot(uuid)]);
+    }
+
     /// Notes that the flow `uuid` has ended, which began at `millis` at this capture point.
     pub(super) fn note(&mut self, point: u32, millis: i64, uuid: FlowId) {
         let moment = Moment { point, millis };
+        self.newest = self.newest.max(millis);
         let before = self.slots[slot(uuid)].replace((moment, uuid));
         if let Some((of, displaced)) = before
             && of == moment
@@ -62,6 +74,9 @@ impl Ended {
     /// If a flow that begins at `millis` at this capture point may not be named `uuid`: a number that
     /// was not given before, to make another name with.
     pub(super) fn collides(&mut self, point: u32, millis: i64, uuid: FlowId) -> Option<i64> {
+        if millis > self.newest {
+            return None;
+        }
         let moment = Moment { point, millis };
         let is_crowded = || {
             let crowd = self.crowds.iter().find(|(of, _)| *of == moment);

@@ -1,9 +1,9 @@
 //! Which flow goes when the table is full: the CLOCK approximation of least recently used.
 
 use crate::flow::FinishType;
-use crate::query::FlowUpdate;
 
 use super::FlowTable;
+use super::leaving::Leaving;
 use super::map::Flows;
 
 /// Second chances given before a flow goes all the same: bounds the work of one eviction.
@@ -11,9 +11,9 @@ const MAX_CHANCES: usize = 64;
 
 impl FlowTable {
     /// Makes room in a shard for one more flow if it is full: takes out one that was not used since it was
-    /// last looked at. Its last update goes to `out`. `at` is the new flow's time in nanoseconds: one that was
+    /// last looked at. Its last update goes to `leaving`. `at` is the new flow's time in nanoseconds: one that was
     /// silent for too long by then has ended, not been evicted.
-    pub(super) fn make_room(&self, flows: &mut Flows, at: i64, out: &mut Vec<FlowUpdate>) {
+    pub(super) fn make_room(&self, flows: &mut Flows, at: i64, leaving: &mut Leaving) {
         if flows.slots.len() < self.shard_capacity {
             return;
         }
@@ -35,8 +35,7 @@ impl FlowTable {
                         .unwrap_or(FinishType::Evicted),
                     finished => finished,
                 };
-                self.count_end(finish_type);
-                out.push(self.update(&mut flows.ended, &key, state, &point, finish_type));
+                leaving.update(&mut flows.ended, &key, state, &point, finish_type);
             }
             flows.slots.remove(self.flows.hash(&key), slot);
             return;

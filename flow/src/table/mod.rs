@@ -11,6 +11,7 @@ mod ended;
 mod evict;
 mod extra;
 mod fragments;
+mod leaving;
 mod map;
 mod point;
 mod points;
@@ -26,20 +27,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use crate::flow::FinishType;
 use crate::kept::RawBudget;
-use crate::key::FlowKey;
 use crate::ledger::Ledger;
 use crate::packet::Sink;
 use crate::point::{PointOptions, Points};
-use crate::query::{Batch, FlowUpdate, UpdateSink};
+use crate::query::UpdateSink;
 
-use ended::Ended;
+use leaving::{Counters, Leaving};
 use map::{FlowMap, SHARDS};
 use point::Point;
 use points::PointList;
 use sink::PointSink;
-use state::FlowState;
 
 /// How the table behaves.
 #[derive(Clone, Copy, Debug)]
@@ -67,16 +65,6 @@ impl Default for TableOptions {
             expire_after: Duration::from_secs(600),
         }
     }
-}
-
-/// Counters of the table since its start.
-#[derive(Debug, Default)]
-struct Counters {
-    begun: AtomicU64,
-    expired: AtomicU64,
-    finished: AtomicU64,
-    evicted: AtomicU64,
-    updates: AtomicU64,
 }
 
 /// The table at one instant.
@@ -207,53 +195,20 @@ impl FlowTable {
     fn settle(&self) {
         drop(self.moving.write().unwrap_or_else(PoisonError::into_inner));
     }
-
-    fn count_end(&self, finish_type: FinishType) {
-        let counter = match finish_type {
-            FinishType::Timeout => &self.counters.expired,
-            FinishType::Evicted => &self.counters.evicted,
-            _ => &self.counters.finished,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An update of `state`: the interval is closed. `ended` is that of its shard.
-    fn update(
-        &self,
-        ended: &mut Ended,
-        key: &FlowKey,
-        state: &mut FlowState,
-        point: &Point,
-        finish_type: FinishType,
-    ) -> FlowUpdate {
-        let last_word = finish_type != FinishType::NotFinished;
-        if last_word {
-            ended.note(point.number, state.start_millis(), state.uuid);
-        }
-        let (interval, first) = state.close_interval(last_word);
-        let flow = state.snapshot(key, point, finish_type);
-        self.counters.updates.fetch_add(1, Ordering::Relaxed);
-        FlowUpdate {
-            flow,
-            interval,
-            first,
-        }
-    }
 }
 
 impl FlowTable {
     /// Hands over what the readers of `point` have kept.
     fn hand_on_kept(&self, point: &Point) {
         let moving = self.moving();
-        let mut batch = Batch::default();
+        let mut leaving = Leaving::default();
         for chunk in point.chunks() {
             let mut chunk = chunk.lock();
             if !chunk.is_empty() {
-                batch.kept.push(Arc::new(chunk.take()));
+                leaving.batch.kept.push(Arc::new(chunk.take()));
             }
         }
-        if !batch.is_empty() {
-            self.updates.send(batch);
+        if leaving.send(self) {
             drop(moving);
             self.updates.wait();
         }

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::decode::{DecodeOptions, Part, decode};
@@ -14,11 +13,11 @@ use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::{DropReason, Ledger};
 use crate::packet::{BATCH, Packet, Sink};
 use crate::point::ExtraLayers;
-use crate::query::{Batch, FlowUpdate};
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
 use super::ended::Ended;
+use super::leaving::Leaving;
 use super::map::{Flows, KeyHash};
 use super::point::{OpenChunk, Point};
 use super::points::Opened;
@@ -41,7 +40,7 @@ pub(super) struct PointSink {
     clock: u16,
     parts: Vec<Part>,
     runs: Vec<Run>,
-    out: Vec<FlowUpdate>,
+    leaving: Leaving,
     /// The path looked up last: most new flows of a source look alike.
     path: (LayersPath, PathId),
     /// The node, as it goes into UUIDs.
@@ -94,7 +93,7 @@ impl PointSink {
             clock: table.clock(),
             parts: Vec::with_capacity(BATCH * 2),
             runs: Vec::with_capacity(BATCH * 2),
-            out: Vec::new(),
+            leaving: Leaving::default(),
             path: (LayersPath::default(), PathId::default()),
             chunk,
             identity,
@@ -111,19 +110,14 @@ impl PointSink {
     /// Hands over what has left the map, and the chunk if it is full. True if that was anything: then
     /// the sender must wait for room once it holds no lock.
     fn send(&mut self) -> bool {
-        let mut batch = Batch::from(std::mem::take(&mut self.out));
         if self.has_kept || self.hands_chunk_over {
             let mut chunk = self.chunk.lock();
             if chunk.is_full() || self.hands_chunk_over && !chunk.is_empty() {
-                batch.kept.push(Arc::new(chunk.take()));
+                self.leaving.batch.kept.push(Arc::new(chunk.take()));
             }
             (self.has_kept, self.hands_chunk_over) = (false, false);
         }
-        if batch.is_empty() {
-            return false;
-        }
-        self.table.updates.send(batch);
-        true
+        self.leaving.send(&self.table)
     }
 
     /// Tells the ledger what was kept. Fragments that are given up may be kept too: tell after that.
@@ -194,7 +188,7 @@ impl PointSink {
             Some(slot) => slot,
             None => {
                 let (_, seen) = look(self, first);
-                table.make_room(shard.flows(), seen.at, &mut self.out);
+                table.make_room(shard.flows(), seen.at, &mut self.leaving);
                 let state = self.begin(first, &mut shard.flows().ended, seen.at);
                 shard.insert(hash, first.key, state)
             }
@@ -206,7 +200,7 @@ impl PointSink {
         for part in parts {
             let (packet, seen) = look(self, part);
             if state.may_be_due(part, seen.at, self.interval) {
-                self.close_if_due(table, state, ended, part, &seen);
+                self.close_if_due(state, ended, part, &seen);
             }
             self.count(state, part, packet, &seen);
         }
@@ -229,14 +223,7 @@ impl PointSink {
     /// Hands the flow over if it was over before `part` came, and begins it anew; or if its update interval
     /// was. `ended` is that of its shard.
     #[inline(never)]
-    fn close_if_due(
-        &mut self,
-        table: &FlowTable,
-        state: &mut FlowState,
-        ended: &mut Ended,
-        part: &Part,
-        seen: &Seen,
-    ) {
+    fn close_if_due(&mut self, state: &mut FlowState, ended: &mut Ended, part: &Part, seen: &Seen) {
         if !(self.interval.0..self.interval.1).contains(&seen.at) {
             let from = seen
                 .at
@@ -245,19 +232,18 @@ impl PointSink {
             self.interval = (from, from.saturating_add(self.interval_nanos));
         }
         if let Some(finish_type) = state.is_over_for(part, seen.at, self.expire_nanos) {
-            self.out
-                .push(table.update(ended, &part.key, state, &self.point, finish_type));
-            table.count_end(finish_type);
+            self.leaving
+                .update(ended, &part.key, state, &self.point, finish_type);
             *state = self.begin(part, ended, seen.at);
         } else if state.last < self.interval.0 && state.is_dirty() {
-            self.out
-                .push(table.update(ended, &part.key, state, &self.point, FinishType::NotFinished));
+            self.leaving
+                .update(ended, &part.key, state, &self.point, FinishType::NotFinished);
         }
     }
 
     /// A new flow; `ended` is that of its shard.
     fn begin(&mut self, part: &Part, ended: &mut Ended, at: i64) -> FlowState {
-        self.table.counters.begun.fetch_add(1, Ordering::Relaxed);
+        self.leaving.begun += 1;
         let path = self.path(part.path);
         let mut state = FlowState::begin(&part.key, part, path, at, &self.identity);
         let collides = ended.collides(self.point.number, state.start_millis(), state.uuid);

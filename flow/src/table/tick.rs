@@ -11,6 +11,7 @@ use crate::flow::FinishType;
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
+use super::leaving::Leaving;
 use super::map::{Flows, SHARDS};
 use super::point::Point;
 use super::state::FlowState;
@@ -106,7 +107,7 @@ impl FlowTable {
         judge: impl Fn(&FlowState, bool) -> Verdict,
     ) {
         let moving = self.moving();
-        let mut out = Vec::new();
+        let mut leaving = Leaving::default();
         let mut walk = self.flows.walk(number);
         while let Some((mut shard, run)) = walk.next_run() {
             let Flows { slots, ended } = shard.flows();
@@ -120,20 +121,18 @@ impl FlowTable {
                 match judge(state, *noted) {
                     Verdict::Leave => {}
                     Verdict::Update => {
-                        out.push(self.update(ended, key, state, point, FinishType::NotFinished));
+                        leaving.update(ended, key, state, point, FinishType::NotFinished);
                     }
                     Verdict::Remove(finish_type) => {
-                        self.count_end(finish_type);
                         let hash = self.flows.hash(key);
-                        out.push(self.update(ended, key, state, point, finish_type));
+                        leaving.update(ended, key, state, point, finish_type);
                         slots.remove(hash, slot);
                     }
                 }
             }
         }
         drop(walk);
-        if !out.is_empty() {
-            self.updates.send(out.into());
+        if leaving.send(self) {
             drop(moving);
             self.updates.wait();
         }

@@ -134,7 +134,8 @@ pub(crate) struct Updates {
 }
 
 impl UpdateSink for Updates {
-    fn send(&self, batch: Batch) {
+    fn send(&self, batch: &mut Batch) {
+        let batch = std::mem::take(batch);
         self.updates.lock().expect("no poison").extend(batch.updates);
         let mut kept = self.kept.lock().expect("no poison");
         for record in batch.kept.iter().flat_map(|chunk| records(chunk.bytes())) {

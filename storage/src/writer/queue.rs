@@ -12,9 +12,13 @@ use crate::error::StoreError;
 /// Updates in one transaction at most, if batches are small: two commits' worth.
 const COMMIT_FACTOR: usize = 2;
 
+/// So many updates go into one batch, if they come in smaller ones: some 60 KiB. Readers of packets send a few at a
+/// time, and each batch by itself would cost its sender more than its updates.
+const JOINED_UPDATES: usize = 128;
+
 const ENDED: &str = "the writing thread has ended";
 
-/// Batches sent and not yet durable, oldest first; readers look at them here. Senders wait while
+/// What was sent and is not yet durable, oldest first; readers look at them here. Senders wait while
 /// it holds more than its bounds by number or by bytes (see [`WriterOptions`]). The batch that goes
 /// over them is let in first, for it has left the flow table and must not be invisible while its
 /// sender waits: the queue holds its bounds and one batch per sender.
@@ -36,7 +40,7 @@ struct State {
     bytes: usize,
     /// Of kept packets alone.
     kept_bytes: usize,
-    /// Batches ever sent, and ever stored.
+    /// Batches ever queued, and ever stored.
     sent: u64,
     stored: u64,
     /// Somebody waits for `stored` to reach this: no use in waiting for a fuller batch.
@@ -77,28 +81,33 @@ impl Queue {
         &self.options
     }
 
-    /// Takes a batch.
-    pub(super) fn send(&self, batch: Batch) {
+    /// Takes what is in `batch`.
+    pub(super) fn send(&self, batch: &mut Batch) {
         if batch.is_empty() {
             return;
         }
-        let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(&batch));
+        let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(batch));
         let mut state = locked(&self.state);
         if state.is_closed() {
             state.refused_updates += updates as u64;
-            state.refused_packets += packets(&batch);
+            state.refused_packets += packets(batch);
+            *batch = Batch::default();
             return;
         }
-        state.sent += 1;
         state.updates += updates;
         state.kept_bytes += kept_bytes;
         state.bytes += updates * UPDATE_BYTES + kept_bytes;
-        state.batches.push_back(Queued {
-            batch: Arc::new(batch),
-            since: Instant::now(),
-        });
+        let joins = state.join_last(batch);
+        if !joins {
+            state.sent += 1;
+            state.batches.push_back(Queued {
+                batch: Arc::new(roomy(batch)),
+                since: Instant::now(),
+            });
+        }
         // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
-        if state.sleeps && (state.batches.len() == 1 || self.is_commit_full(&state)) {
+        let is_first = !joins && state.batches.len() == 1;
+        if state.sleeps && (is_first || self.is_commit_full(&state)) {
             state.sleeps = false;
             self.work.notify_one();
         }
@@ -272,6 +281,20 @@ impl State {
         self.closed.is_some() || self.ended
     }
 
+    /// Adds what is in `batch` to the batch sent last; false, with nothing done, if that is full or lent.
+    fn join_last(&mut self, batch: &mut Batch) -> bool {
+        let last = self.batches.back_mut();
+        let Some(last) = last.and_then(|last| Arc::get_mut(&mut last.batch)) else {
+            return false;
+        };
+        if last.updates.len() + batch.updates.len() > JOINED_UPDATES {
+            return false;
+        }
+        last.updates.append(&mut batch.updates);
+        last.kept.append(&mut batch.kept);
+        true
+    }
+
     /// Batches from the front: at least one, then as many as keep within `limit` updates.
     fn front(&self, limit: usize) -> Vec<Arc<Batch>> {
         let (mut first, mut updates) = (true, 0usize);
@@ -317,6 +340,17 @@ impl Drop for Ended<'_> {
 
 /// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
 const UPDATE_BYTES: usize = size_of::<FlowUpdate>();
+
+/// What is in `batch`, with room for more.
+fn roomy(batch: &mut Batch) -> Batch {
+    if batch.updates.len() >= JOINED_UPDATES {
+        return std::mem::take(batch);
+    }
+    let mut updates = Vec::with_capacity(JOINED_UPDATES);
+    updates.append(&mut batch.updates);
+    let kept = std::mem::take(&mut batch.kept);
+    Batch { updates, kept }
+}
 
 fn kept_bytes(batch: &Batch) -> usize {
     batch.kept.iter().map(|chunk| chunk.bytes().len()).sum()

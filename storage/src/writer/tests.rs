@@ -137,7 +137,7 @@ proptest! {
         let writer = start(&store, patient());
         let mut model = Model::default();
         for (number, batch) in batches.iter().enumerate() {
-            writer.send(batch.clone());
+            writer.send(&mut batch.clone());
             model.add(batch);
             if number < stored {
                 writer.flush(LONG).unwrap();
@@ -161,7 +161,9 @@ fn a_full_batch_does_not_wait_for_the_interval() {
             ..patient()
         },
     );
-    singles(3).into_iter().for_each(|batch| writer.send(batch));
+    singles(3)
+        .into_iter()
+        .for_each(|mut batch| writer.send(&mut batch));
     until("three updates are durable", || store.updates() == 3);
     until("the queue is empty", || writer.stats().queued_updates == 0);
     assert_eq!(writer.stats().queued_bytes, 0);
@@ -175,13 +177,13 @@ fn a_lone_update_waits_for_the_interval_only() {
         ..patient()
     };
     let writer = start(&store, options);
-    writer.send(singles(1).remove(0));
+    writer.send(&mut singles(1).remove(0));
     until("the update is durable", || store.updates() == 1);
 }
 
 /// Sends as the flow table does.
-fn send_and_wait(writer: &StoreWriter, batch: Batch) {
-    writer.send(batch);
+fn send_and_wait(writer: &StoreWriter, mut batch: Batch) {
+    writer.send(&mut batch);
     writer.wait();
 }
 
@@ -258,11 +260,14 @@ fn a_stop_writes_what_is_queued_and_takes_no_more() {
     let store = Chaos::new();
     let writer = start(&store, patient());
     let mut batches = singles(5).into_iter();
-    batches.by_ref().take(4).for_each(|batch| writer.send(batch));
+    batches
+        .by_ref()
+        .take(4)
+        .for_each(|mut batch| writer.send(&mut batch));
     writer.stop(LONG).unwrap();
     writer.stop(LONG).unwrap();
     assert_eq!(store.updates(), 4);
-    batches.for_each(|batch| writer.send(batch));
+    batches.for_each(|mut batch| writer.send(&mut batch));
     assert_eq!(writer.stats().refused_updates, 1);
     assert_eq!(store.updates(), 4);
 }
@@ -271,7 +276,9 @@ fn a_stop_writes_what_is_queued_and_takes_no_more() {
 fn a_dropped_writer_leaves_nothing_behind() {
     let store = Chaos::new();
     let writer = start(&store, patient());
-    singles(3).into_iter().for_each(|batch| writer.send(batch));
+    singles(3)
+        .into_iter()
+        .for_each(|mut batch| writer.send(&mut batch));
     drop(writer);
     assert_eq!(store.updates(), 3);
 }
@@ -281,7 +288,9 @@ fn a_stop_that_cannot_finish_says_what_was_left() {
     let store = Chaos::new();
     store.refuse(true);
     let writer = start(&store, patient());
-    singles(3).into_iter().for_each(|batch| writer.send(batch));
+    singles(3)
+        .into_iter()
+        .for_each(|mut batch| writer.send(&mut batch));
     let error = writer.stop(Duration::from_millis(20)).unwrap_err();
     let StoreError::Unfinished {
         updates: 3, reason, ..
@@ -304,7 +313,7 @@ fn nobody_waits_for_a_writer_that_is_gone() {
         },
     );
     // Blocks, for the queue has no room, until the thread has died of the first batch.
-    writer.send(singles(1).remove(0));
+    writer.send(&mut singles(1).remove(0));
     assert!(matches!(
         writer.flush(LONG),
         Err(StoreError::Unfinished { updates: 1, .. })
@@ -313,7 +322,7 @@ fn nobody_waits_for_a_writer_that_is_gone() {
         writer.stats().error.as_deref(),
         Some("the writing thread has ended")
     );
-    writer.send(singles(1).remove(0));
+    writer.send(&mut singles(1).remove(0));
     assert_eq!(writer.stats().refused_updates, 1);
     assert!(writer.stop(LONG).is_err());
 }
