@@ -28,21 +28,20 @@ pub(super) struct Contents<'a> {
 impl<'a> Contents<'a> {
     /// Reads the records of a sample that came at `received`. What is wrong with one costs that one,
     /// and is counted in `stats`, as are types that flowtap has no use for.
-    #[inline]
-    pub(super) fn read(records: Tlvs<'a>, received: Timestamp, stats: &mut SflowAgentStats) -> Self {
-        let mut contents = Self::default();
+    #[inline(always)]
+    pub(super) fn read(&mut self, records: Tlvs<'a>, received: Timestamp, stats: &mut SflowAgentStats) {
         for record in records {
-            match record.and_then(|record| contents.take(&record, received, stats)) {
+            match record.and_then(|record| self.take(&record, received, stats)) {
                 Ok(()) => {}
                 Err(error) => {
                     stats.decode_errors.count(error);
-                    contents.refused.get_or_insert(DropReason::Malformed);
+                    self.refused.get_or_insert(DropReason::Malformed);
                 }
             }
         }
-        contents
     }
 
+    #[inline(always)]
     fn take(
         &mut self,
         record: &Tlv<'a>,
@@ -71,6 +70,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn raw_header(&mut self, body: &'a [u8], stats: &mut SflowAgentStats) -> Result<(), DecodeError> {
         let header = RawHeader::parse(body)
             .filter(|header| !header.header.is_empty())

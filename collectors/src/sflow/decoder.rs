@@ -22,10 +22,11 @@ use super::wire::{
     CounterSample, Datagram, DecodeError, DiscardedSample, FlowSample, MAX_DATAGRAM, Sample, Tlv, Tlvs,
 };
 
-/// How long sinks and counters may wait for a pause while datagrams keep coming.
+/// How long sinks may wait for a pause while datagrams keep coming.
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often rates are shown and idle agents looked for.
+/// How often counters and rates are shown, and idle agents looked for. Agents send counters every 20 seconds or
+/// so; but those of many agents at once would be more work, one by one, than all of their samples.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One datagram as it came.
@@ -54,7 +55,7 @@ pub struct Decoder {
     idled: Timestamp,
     allowed: AllowList,
     forget_after: Option<Duration>,
-    /// When rates were shown and idle agents forgotten.
+    /// When counters and rates were shown, and idle agents forgotten.
     looked: Timestamp,
 }
 
@@ -134,18 +135,30 @@ impl Decoder {
         }
     }
 
-    /// Says that no more datagrams wait: sinks are flushed, and counters go into the graph.
+    /// Says that no more datagrams wait: sinks are flushed, and once a second what agents told of themselves
+    /// goes into the graph.
     pub fn idle(&mut self, now: Timestamp) {
         self.sinks.flush();
-        self.registry.show();
         self.idled = now;
-        if now.since(self.looked) >= LOOK_EVERY {
+        // Also when the clock was set back.
+        if now.since(self.looked).max(self.looked.since(now)) >= LOOK_EVERY {
             self.looked = now;
-            self.registry.show_rates();
+            self.show();
             if let Some(idle) = self.forget_after {
                 self.registry.forget_idle(idle, now, &mut self.sinks);
             }
         }
+    }
+
+    /// Says that no more datagrams come.
+    pub fn finish(&mut self) {
+        self.sinks.flush();
+        self.show();
+    }
+
+    fn show(&mut self) {
+        self.registry.show();
+        self.registry.show_rates();
     }
 
     /// Counts datagrams that the kernel had no room for.
@@ -219,7 +232,7 @@ impl Decoder {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn sample<'a>(&mut self, tlv: Tlv<'a>, current: &mut Current<'_>, outbox: &mut Outbox<'a>) {
         match Sample::parse(tlv) {
             Ok(Sample::Flow(sample)) => self.flow(sample, current, outbox),
@@ -235,6 +248,7 @@ impl Decoder {
         }
     }
 
+    #[inline(always)]
     fn flow<'a>(&mut self, sample: FlowSample<'a>, current: &mut Current<'_>, outbox: &mut Outbox<'a>) {
         let stats = &mut *current.stats;
         stats.flow_samples += 1;
@@ -254,6 +268,7 @@ impl Decoder {
     }
 
     /// A dropped packet counts as the one packet that it is: agents report each, up to a rate limit.
+    #[inline(never)]
     fn discarded<'a>(
         &mut self,
         sample: DiscardedSample<'a>,
@@ -275,7 +290,7 @@ impl Decoder {
         self.packet(sample.records, source, 1, current, outbox);
     }
 
-    #[inline]
+    #[inline(always)]
     fn packet<'a>(
         &mut self,
         records: Tlvs<'a>,
@@ -284,12 +299,12 @@ impl Decoder {
         current: &mut Current<'_>,
         outbox: &mut Outbox<'a>,
     ) {
-        let contents = Contents::read(records, current.received, &mut current.stats);
+        let mut contents = Contents::default();
+        contents.read(records, current.received, &mut current.stats);
         // The samples of one datagram came at one time: steps of a microsecond keep their order.
         let arrived = || {
-            current
-                .received
-                .plus(Duration::from_micros(current.packets.into()))
+            let nanos = current.received.nanos();
+            Timestamp::from_nanos(nanos.saturating_add(i64::from(current.packets) * 1_000))
         };
         let timestamp = contents.timestamp.unwrap_or_else(arrived);
         let sink = self.registry.sink(current.agent, source, &mut self.sinks);
@@ -302,6 +317,7 @@ impl Decoder {
         }
     }
 
+    #[inline(never)]
     fn counters(&mut self, sample: &CounterSample<'_>, current: &mut Current<'_>) {
         let stats = &mut *current.stats;
         stats.counter_samples += 1;

@@ -162,7 +162,7 @@ impl SflowReader {
             .allow_only(self.agents)
             .forget_after(self.agent_idle);
         let result = receive(&self.socket, &self.wake, &mut decoder);
-        decoder.idle(Timestamp::now());
+        decoder.finish();
         result
     }
 }

@@ -141,7 +141,7 @@ impl Registry {
     }
 
     /// The data source `id` of `agent`, known or new; `None` if there is no room for a new one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn source(&mut self, agent: usize, id: SourceId) -> Option<usize> {
         let source = match self.agents[agent].last {
             Some((last, source)) if last == id => source,
@@ -157,6 +157,7 @@ impl Registry {
         Some(source)
     }
 
+    #[inline(never)]
     fn find_source(&mut self, agent: usize, id: SourceId) -> Option<usize> {
         if let Some(source) = self.source_index.get(&(agent, id)) {
             return Some(*source);
@@ -185,7 +186,7 @@ impl Registry {
 
     /// Takes what a flow sample of a data source tells of its rate: how many packets passed since the one
     /// before, if that is known, and the N of 1:N that the agent names.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sampled(
         &mut self,
         agent: usize,
@@ -209,7 +210,7 @@ impl Registry {
     }
 
     /// The sink for packets of a data source: its port's, or else its agent's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sink(&mut self, agent: usize, source: Option<usize>, sinks: &mut Sinks) -> SinkId {
         if let Some(source) = source {
             let source = &mut self.sources[source];

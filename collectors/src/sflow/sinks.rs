@@ -157,7 +157,7 @@ impl<'a> Outbox<'a> {
     }
 
     /// Takes the packet that `contents` tells of; false if it tells of none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(
         &mut self,
         contents: &Contents<'a>,

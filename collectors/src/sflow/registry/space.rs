@@ -15,6 +15,7 @@ impl SampleSpace {
     /// Takes a sample's number, and adds to `lost` what is missing before it. `in_order` says that its
     /// datagram was the newest: only then a number far back means that the source began anew. Returns what
     /// the number tells; the first of a source that began anew is a first.
+    #[inline(always)]
     pub(in super::super) fn follow(&mut self, number: u32, in_order: bool, lost: &mut u64) -> Step {
         let step = self.sequence.follow(number);
         match step {
@@ -35,7 +36,7 @@ impl SampleSpace {
     /// Takes the sample pool that came with a sample of this [`Step`]. Returns how many packets the sample
     /// stands for: those since the newest before it. For a late one that is none, for the newer one has told
     /// of them already. `None` if there is nothing to compare with.
-    #[inline]
+    #[inline(always)]
     pub(in super::super) fn passed(&mut self, step: Step, pool: u32) -> Option<u64> {
         match step {
             Step::First | Step::Ahead { .. } => self.pool.advance(pool),
@@ -45,6 +46,7 @@ impl SampleSpace {
     }
 
     /// Takes a sample's count of drops, and adds to `drops` those since the one before.
+    #[inline(always)]
     pub(in super::super) fn count_drops(&mut self, count: u32, drops: &mut u64) {
         let before = self.drops.replace(count).unwrap_or(count);
         // One that falls belongs to a sample that came late.

@@ -163,6 +163,7 @@ impl<'a> Sample<'a> {
     ///
     /// # Errors
     /// [`DecodeError::SampleHeader`] if it is too short for them.
+    #[inline(always)]
     pub fn parse(sample: Tlv<'a>) -> Result<Self, DecodeError> {
         let cursor = Cursor(sample.body);
         match sample.format.0 {
@@ -183,7 +184,7 @@ impl<'a> Sample<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn flow(mut cursor: Cursor<'_>, encoding: Encoding) -> Option<FlowSample<'_>> {
     let sequence = cursor.u32()?;
     let source = encoding.source(&mut cursor)?;

@@ -158,6 +158,7 @@ impl<'a> Tlvs<'a> {
         }
     }
 
+    #[inline(always)]
     fn read(&mut self) -> Option<Tlv<'a>> {
         let mut cursor = Cursor(self.rest);
         let format = Format(cursor.u32()?);
@@ -170,6 +171,7 @@ impl<'a> Tlvs<'a> {
 impl<'a> Iterator for Tlvs<'a> {
     type Item = Result<Tlv<'a>, DecodeError>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.claimed = self.claimed.checked_sub(1)?;
         let item = match self.room.checked_sub(1) {
@@ -191,14 +193,14 @@ impl<'a> Iterator for Tlvs<'a> {
 pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    #[inline]
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
@@ -214,7 +216,7 @@ impl<'a> Cursor<'a> {
         Some([a, b, c, d, e, f])
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
@@ -223,7 +225,7 @@ impl<'a> Cursor<'a> {
 
     /// Variable-length bytes: a length, then so many bytes, then zeros up to a multiple of four. The
     /// zeros may be missing at the very end: some agents leave them off, and they hold nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn opaque(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         let body = self.take(length)?;

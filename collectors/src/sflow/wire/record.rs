@@ -29,7 +29,7 @@ impl RawHeader<'_> {
 
 impl<'a> RawHeader<'a> {
     /// Reads the record; `None` if it is shorter than it says.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn parse(body: &'a [u8]) -> Option<Self> {
         let mut cursor = Cursor(body);
