@@ -5,7 +5,7 @@
 //! digest is read after 32 bytes or more, so that later digests depend on earlier reads. Identifiers
 //! must equal Skydive's for old and new agents to be mixed, hence the same fault here.
 
-use crate::flow::{FlowId, IcmpType};
+use crate::flow::{FlowId, IcmpType, MacAddr};
 use crate::key::{FlowKey, KeyKind};
 
 const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
@@ -27,13 +27,6 @@ fn round(lane: u64, input: u64) -> u64 {
     lane.wrapping_add(input.wrapping_mul(PRIME_2))
         .rotate_left(31)
         .wrapping_mul(PRIME_1)
-}
-
-fn word(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 impl Xx64 {
@@ -62,12 +55,18 @@ impl Xx64 {
             self.used += take;
             bytes = rest;
             if self.used == 32 {
-                for (lane, input) in self.lanes.iter_mut().zip(self.buffer.chunks_exact(8)) {
-                    *lane = round(*lane, word(input));
-                }
-                self.used = 0;
+                self.empty_buffer();
             }
         }
+    }
+
+    /// Takes the full buffer in.
+    fn empty_buffer(&mut self) {
+        let (words, _) = self.buffer.as_chunks::<8>();
+        for (lane, input) in self.lanes.iter_mut().zip(words) {
+            *lane = round(*lane, u64::from_le_bytes(*input));
+        }
+        self.used = 0;
     }
 
     /// As [`Self::write`], of a length known at compile time: most pieces are two to eight bytes long,
@@ -111,14 +110,13 @@ impl Xx64 {
             self.seed.wrapping_add(PRIME_5)
         };
         hash = hash.wrapping_add(self.total);
-        let mut rest = &self.buffer[..self.used];
-        while let Some((head, tail)) = rest.split_at_checked(8) {
-            hash ^= round(0, word(head));
+        let (words, mut rest) = self.buffer[..self.used].as_chunks::<8>();
+        for word in words {
+            hash ^= round(0, u64::from_le_bytes(*word));
             hash = hash.rotate_left(27).wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
-            rest = tail;
         }
-        if let Some((head, tail)) = rest.split_at_checked(4) {
-            hash ^= word(head).wrapping_mul(PRIME_1);
+        if let Some((head, tail)) = rest.split_first_chunk::<4>() {
+            hash ^= u64::from(u32::from_le_bytes(*head)).wrapping_mul(PRIME_1);
             hash = hash.rotate_left(23).wrapping_mul(PRIME_2).wrapping_add(PRIME_3);
             rest = tail;
         }
@@ -143,6 +141,15 @@ mod endpoint {
     pub(super) const TCP: u64 = 4;
     pub(super) const UDP: u64 = 5;
     pub(super) const SCTP: u64 = 6;
+
+    /// Of ports of this IP protocol.
+    pub(super) fn of_protocol(number: u8) -> u64 {
+        match number {
+            6 => TCP,
+            17 => UDP,
+            _ => SCTP,
+        }
+    }
 }
 
 /// `UUID` of the flow with `key` that began `start` milliseconds after the epoch at the node `node_tid`.
@@ -181,14 +188,56 @@ fn add_macs(hash: &mut Xx64, key: &FlowKey) -> bool {
     let Some((first, second)) = key.macs() else {
         return false;
     };
-    hash.write_piece(first.0);
-    hash.write_piece(second.0);
-    hash.write_piece(endpoint::MAC.to_be_bytes());
+    if hash.used == PORTS_OVER_IPV4 && hash.total == PORTS_OVER_IPV4 as u64 {
+        hash.add_macs_to_ports(first, second);
+    } else {
+        hash.write_piece(first.0);
+        hash.write_piece(second.0);
+        hash.write_piece(endpoint::MAC.to_be_bytes());
+    }
     true
+}
+
+/// Bytes that addresses and ports over IPv4 are: both pairs, each with its type.
+const PORTS_OVER_IPV4: usize = 28;
+
+/// What nearly all flows are made of, each byte put where it belongs: piece by piece it costs three times as
+/// much. A test holds the two equal.
+impl Xx64 {
+    /// What [`Self::write_piece`] makes of two IPv4 addresses, two ports, and their types.
+    fn of_ports_over_ipv4(addresses: ([u8; 16], [u8; 16]), protocol: u8, ports: (u16, u16)) -> Self {
+        let mut hash = Self::new(0);
+        let buffer = &mut hash.buffer;
+        buffer[..4].copy_from_slice(&addresses.0[..4]);
+        buffer[4..8].copy_from_slice(&addresses.1[..4]);
+        buffer[8..16].copy_from_slice(&endpoint::IPV4.to_be_bytes());
+        buffer[16..18].copy_from_slice(&ports.0.to_be_bytes());
+        buffer[18..20].copy_from_slice(&ports.1.to_be_bytes());
+        buffer[20..28].copy_from_slice(&endpoint::of_protocol(protocol).to_be_bytes());
+        (hash.used, hash.total) = (PORTS_OVER_IPV4, PORTS_OVER_IPV4 as u64);
+        hash
+    }
+
+    /// Adds two MAC addresses and their type to that.
+    fn add_macs_to_ports(&mut self, first: MacAddr, second: MacAddr) {
+        self.buffer[PORTS_OVER_IPV4..].copy_from_slice(&first.0[..4]);
+        self.empty_buffer();
+        self.buffer[..2].copy_from_slice(&first.0[4..]);
+        self.buffer[2..8].copy_from_slice(&second.0);
+        self.buffer[8..16].copy_from_slice(&endpoint::MAC.to_be_bytes());
+        (self.used, self.total) = (16, PORTS_OVER_IPV4 as u64 + 20);
+    }
 }
 
 /// The hash of what stands above the link layer.
 fn network_hash(key: &FlowKey) -> Xx64 {
+    if let (4, KeyKind::Ports(protocol)) = (key.ip_version(), key.kind()) {
+        return Xx64::of_ports_over_ipv4(key.addresses(), protocol, key.ports());
+    }
+    piecewise(key)
+}
+
+fn piecewise(key: &FlowKey) -> Xx64 {
     let mut hash = Xx64::new(0);
     let (first, second) = key.addresses();
     let v4 = |address: [u8; 16]| [address[0], address[1], address[2], address[3]];
@@ -210,12 +259,7 @@ fn network_hash(key: &FlowKey) -> Xx64 {
             let (first, second) = key.ports();
             hash.write_piece(first.to_be_bytes());
             hash.write_piece(second.to_be_bytes());
-            let kind = match protocol {
-                6 => endpoint::TCP,
-                17 => endpoint::UDP,
-                _ => endpoint::SCTP,
-            };
-            hash.write_piece(kind.to_be_bytes());
+            hash.write_piece(endpoint::of_protocol(protocol).to_be_bytes());
         }
         KeyKind::Tunnel => {
             hash.write_piece(key.tunnel_id().to_be_bytes());
@@ -244,5 +288,27 @@ mod tests {
         let mut hash = Xx64::new(0);
         hash.write(b"Nobody inspects the spammish repetition");
         assert_eq!(hash.digest(), 0xfbce_a83c_8a37_8bf1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn as_a_whole_or_piece_by_piece(
+            addresses: (u32, u32),
+            ports: (u16, u16),
+            macs: ([u8; 6], [u8; 6]),
+            protocol in proptest::sample::select(vec![6u8, 17, 132]),
+        ) {
+            let mut key = FlowKey::new(1);
+            key.set_ipv4(addresses.0, addresses.1);
+            key.set_ports(protocol, ports.0, ports.1);
+            key.set_macs(MacAddr(macs.0), MacAddr(macs.1));
+            let (mut whole, mut pieces) = (network_hash(&key), piecewise(&key));
+            assert_eq!(whole.digest(), pieces.digest());
+            add_macs(&mut whole, &key);
+            pieces.write(&macs.0);
+            pieces.write(&macs.1);
+            pieces.write(&endpoint::MAC.to_be_bytes());
+            assert_eq!(whole.digest(), pieces.digest());
+        }
     }
 }

@@ -271,6 +271,9 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How many updates go together where that can be chosen: 50 KiB.
+    pub const UPDATES: usize = 128;
+
     /// True if there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

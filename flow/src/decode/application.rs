@@ -47,7 +47,7 @@ fn of_known_ports((source, destination): (u16, u16), payload: &[u8]) -> (Option<
 
 /// What a TCP payload is: DNS with its length prefix (RFC 1035 §4.2.2), or a TLS handshake record on
 /// any port (RFC 8446 §5.1).
-#[inline]
+#[inline(always)]
 pub(super) fn of_tcp((source, destination): (u16, u16), payload: &[u8]) -> Option<Layer> {
     if payload.is_empty() {
         return None;

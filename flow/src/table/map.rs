@@ -21,7 +21,7 @@ pub(super) const SHARDS: usize = 256;
 /// Bytes of an entry of a shard's index.
 const ENTRY: usize = size_of::<AtomicU64>();
 /// Flows looked at while their shard is locked: some microseconds, if each is copied.
-const RUN: usize = 16;
+pub(super) const RUN: usize = 16;
 
 /// The hash of a key, computed once for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::flow::FinishType;
+use crate::query::Batch;
 use crate::timestamp::Timestamp;
 
 use super::FlowTable;
 use super::leaving::Leaving;
-use super::map::{Flows, SHARDS};
+use super::map::{Flows, RUN, SHARDS};
 use super::point::Point;
 use super::state::FlowState;
 
@@ -107,7 +108,7 @@ impl FlowTable {
         judge: impl Fn(&FlowState, bool) -> Verdict,
     ) {
         let moving = self.moving();
-        let mut leaving = Leaving::default();
+        let (mut leaving, mut sent) = (Leaving::default(), false);
         let mut walk = self.flows.walk(number);
         while let Some((mut shard, run)) = walk.next_run() {
             let Flows { slots, ended } = shard.flows();
@@ -130,9 +131,14 @@ impl FlowTable {
                     }
                 }
             }
+            drop(shard);
+            if leaving.batch.updates.len() >= Batch::UPDATES - RUN {
+                sent |= leaving.send(self);
+            }
         }
         drop(walk);
-        if leaving.send(self) {
+        sent |= leaving.send(self);
+        if sent {
             drop(moving);
             self.updates.wait();
         }

@@ -12,10 +12,6 @@ use crate::error::StoreError;
 /// Updates in one transaction at most, if batches are small: two commits' worth.
 const COMMIT_FACTOR: usize = 2;
 
-/// So many updates go into one batch, if they come in smaller ones: some 60 KiB. Readers of packets send a few at a
-/// time, and each batch by itself would cost its sender more than its updates.
-const JOINED_UPDATES: usize = 128;
-
 const ENDED: &str = "the writing thread has ended";
 
 /// What was sent and is not yet durable, oldest first; readers look at them here. Senders wait while
@@ -287,7 +283,9 @@ impl State {
         let Some(last) = last.and_then(|last| Arc::get_mut(&mut last.batch)) else {
             return false;
         };
-        if last.updates.len() + batch.updates.len() > JOINED_UPDATES {
+        // Readers of packets send few at a time, and each batch by itself would cost its sender more than its
+        // updates. What is long is not copied.
+        if last.updates.len() + batch.updates.len() > Batch::UPDATES || is_long(batch) {
             return false;
         }
         last.updates.append(&mut batch.updates);
@@ -341,12 +339,16 @@ impl Drop for Ended<'_> {
 /// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
 const UPDATE_BYTES: usize = size_of::<FlowUpdate>();
 
-/// What is in `batch`, with room for more.
+fn is_long(batch: &Batch) -> bool {
+    batch.updates.len() > Batch::UPDATES / 2
+}
+
+/// What is in `batch`, with room for more if it is short.
 fn roomy(batch: &mut Batch) -> Batch {
-    if batch.updates.len() >= JOINED_UPDATES {
+    if is_long(batch) {
         return std::mem::take(batch);
     }
-    let mut updates = Vec::with_capacity(JOINED_UPDATES);
+    let mut updates = Vec::with_capacity(Batch::UPDATES);
     updates.append(&mut batch.updates);
     let kept = std::mem::take(&mut batch.kept);
     Batch { updates, kept }
