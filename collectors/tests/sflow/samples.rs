@@ -206,6 +206,35 @@ fn counters_of_all_forms_reach_their_port() {
 }
 
 #[test]
+fn counters_go_into_the_graph_once_a_second_and_at_the_end() {
+    let mut harness = Harness::new();
+    let at = |millis| Timestamp::from_secs(START).plus(Duration::from_millis(millis));
+    let feed = |harness: &mut Harness, sequence: u32, millis| {
+        let records = [if_counters(9, (u64::from(sequence), 1), (0, 0))];
+        let datagram = Datagram::numbered(sequence).with(&[counters(sequence, 0, 9, &records)]);
+        harness.feed_at(&datagram, at(millis));
+    };
+    let octets = |harness: &Harness| {
+        let metric = &harness.node("port 9").metadata["SFlow"]["Metric"];
+        metric["IfInOctets"].as_u64()
+    };
+    feed(&mut harness, 1, 0);
+    assert_eq!(octets(&harness), Some(1));
+    feed(&mut harness, 2, 400);
+    feed(&mut harness, 3, 999);
+    assert_eq!(octets(&harness), Some(1));
+    harness.decoder.idle(at(1_000));
+    assert_eq!(octets(&harness), Some(3));
+    // A clock that is set back holds nothing up.
+    feed(&mut harness, 4, 0);
+    assert_eq!(octets(&harness), Some(4));
+    feed(&mut harness, 5, 10);
+    assert_eq!(octets(&harness), Some(4));
+    harness.decoder.finish();
+    assert_eq!(octets(&harness), Some(5));
+}
+
+#[test]
 fn what_changed_since_the_last_update_is_shown() {
     let mut harness = Harness::new();
     for (sequence, octets) in [(1, 1_000), (2, 1_500)] {

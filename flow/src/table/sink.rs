@@ -435,7 +435,8 @@ impl Sink for PointSink {
 
 impl Drop for PointSink {
     fn drop(&mut self) {
-        self.move_out(|sink, _| {
+        self.move_out(|sink, table| {
+            sink.clock = table.clock();
             sink.give_up_fragments(Timestamp::MAX);
             sink.publish_raw();
             sink.hands_chunk_over = true;

@@ -273,6 +273,37 @@ fn a_stop_writes_what_is_queued_and_takes_no_more() {
 }
 
 #[test]
+fn few_updates_at_a_time_go_together_unless_somebody_looks_at_them() {
+    let queue = Queue::new(patient());
+    let send = |count| singles(count).iter_mut().for_each(|batch| queue.send(batch));
+    send(5);
+    let looked_at = queue.pending();
+    assert_eq!((looked_at.len(), looked_at[0].updates.len()), (1, 5));
+    send(3);
+    assert_eq!(looked_at[0].updates.len(), 5, "what is lent stays as it is");
+    let sizes = || {
+        queue
+            .pending()
+            .iter()
+            .map(|batch| batch.updates.len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(), [5, 3]);
+    send(2 * Batch::UPDATES as u64);
+    assert_eq!(sizes(), [5, Batch::UPDATES, Batch::UPDATES, 3]);
+    assert_eq!(queue.stats().queued_updates, 8 + 2 * Batch::UPDATES);
+    let mut long = Batch::from(
+        singles(Batch::UPDATES as u64)
+            .into_iter()
+            .flat_map(|batch| batch.updates)
+            .collect::<Vec<_>>(),
+    );
+    queue.send(&mut long);
+    assert_eq!(sizes().last(), Some(&Batch::UPDATES));
+    assert!(long.is_empty());
+}
+
+#[test]
 fn a_dropped_writer_leaves_nothing_behind() {
     let store = Chaos::new();
     let writer = start(&store, patient());
