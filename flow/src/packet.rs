@@ -110,7 +110,7 @@ impl<'a> Packet<'a> {
 
 /// How many packets a reader hands over at once: small enough for the L1 cache, large enough that
 /// the three loops over it (decode, hash, table) pay for their set-up.
-pub const BATCH: usize = 32;
+pub const BATCH: usize = 64;
 
 /// Where a reader puts what it sees: the flow table, a pcap writer, a test recorder.
 ///
