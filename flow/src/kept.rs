@@ -65,8 +65,8 @@ pub fn record_len(caplen: usize) -> u64 {
     (HEADER + caplen) as u64
 }
 
-/// Kept packets of one reader, oldest first. What it holds counts against its budget until it is
-/// dropped.
+/// Kept packets of one reader, oldest first. What it holds counts against its budget from when it is charged
+/// until it is dropped.
 #[derive(Debug, Default)]
 pub struct PacketChunk {
     bytes: Vec<u8>,
@@ -74,6 +74,8 @@ pub struct PacketChunk {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     budget: Option<Arc<RawBudget>>,
+    /// Bytes that count against it.
+    charged: u64,
 }
 
 impl PacketChunk {
@@ -86,6 +88,7 @@ impl PacketChunk {
             first: None,
             last: None,
             budget,
+            charged: 0,
         }
     }
 
@@ -120,8 +123,17 @@ impl PacketChunk {
         let time = timestamp.max(Timestamp::ZERO);
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         self.last = Some(self.last.map_or(time, |last| last.max(time)));
-        if let Some(budget) = &self.budget {
-            budget.used.fetch_add(record_len(data.len()), Ordering::Relaxed);
+    }
+
+    /// Counts what was appended against the budget. Once for many packets: all readers of a capture share the
+    /// number.
+    pub fn charge(&mut self) {
+        let held = self.bytes.len() as u64;
+        let new = held - std::mem::replace(&mut self.charged, held);
+        if new > 0
+            && let Some(budget) = &self.budget
+        {
+            budget.used.fetch_add(new, Ordering::Relaxed);
         }
     }
 
@@ -179,6 +191,7 @@ impl PacketChunk {
     /// Takes what there is, and leaves an empty chunk with the same budget.
     #[must_use]
     pub fn take(&mut self) -> Self {
+        self.charge();
         let empty = Self::new(self.budget.clone());
         let mut taken = std::mem::replace(self, empty);
         // What is handed over early shall hold no more memory than its budget says.
@@ -192,7 +205,7 @@ impl PacketChunk {
 impl Drop for PacketChunk {
     fn drop(&mut self) {
         if let Some(budget) = &self.budget {
-            budget.used.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+            budget.used.fetch_sub(self.charged, Ordering::Relaxed);
         }
     }
 }
@@ -341,7 +354,13 @@ mod tests {
             link_type: LinkType::ETHERNET,
             data: vec![0; 60].into(),
         };
-        let mut open = chunk(&[(1, packet)], Some(Arc::clone(&budget)));
+        let packets = [(1, packet)];
+        let held = || chunk(&packets, Some(Arc::clone(&budget)));
+        drop(held());
+        assert_eq!(budget.used(), 0, "never charged, nothing to give back");
+        let mut open = held();
+        open.charge();
+        open.charge();
         assert_eq!(
             (budget.used(), budget.has_room(8), budget.has_room(9)),
             (92, true, false)
@@ -350,6 +369,10 @@ mod tests {
         let taken = open.take();
         assert!(open.is_empty() && open.time().is_none());
         assert_eq!(budget.used(), 92);
+        drop(taken);
+        assert_eq!(budget.used(), 0);
+        let taken = held().take();
+        assert_eq!(budget.used(), 92, "what is handed over is charged");
         drop(taken);
         assert_eq!(budget.used(), 0);
     }

@@ -13,8 +13,8 @@ use super::contents::Contents;
 use super::rebuild::{Rebuilt, rebuild};
 use super::wire::MAX_SAMPLES;
 
-/// Packets that wait at most: 64 bytes each, 64 KiB. The more of them, the more of one sink go together.
-const MAX_PENDING: usize = 4 * MAX_SAMPLES as usize;
+/// Packets that wait at most: 56 bytes each, 112 KiB. The more of them, the more of one sink go together.
+const MAX_PENDING: usize = 8 * MAX_SAMPLES as usize;
 
 /// An open sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,8 +14,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::decoder::Received;
 use super::wire::MAX_DATAGRAM;
 
-/// Datagrams taken from the kernel in one call. 128 of 1,400 bytes are 175 KiB: they fit the L2 cache.
-pub(super) const BURST: usize = 128;
+/// Datagrams taken from the kernel in one call. 256 of 1,400 bytes are 350 KiB: they fit the L2 cache.
+pub(super) const BURST: usize = 256;
 
 /// One byte more than is read, so that a longer datagram shows; rounded to cache lines.
 const SLOT: usize = (MAX_DATAGRAM + 1).next_multiple_of(64);
@@ -155,7 +155,7 @@ impl UdpSocket {
 #[derive(Clone, Copy)]
 struct Control([u8; 128]);
 
-/// Buffers for [`BURST`] datagrams (1.2 MiB, of which only what datagrams fill is ever touched), used
+/// Buffers for [`BURST`] datagrams (2.3 MiB, of which only what datagrams fill is ever touched), used
 /// again and again by one thread.
 pub(super) struct Burst {
     data: Box<[u8]>,

@@ -11,6 +11,7 @@ mod ended;
 mod evict;
 mod extra;
 mod fragments;
+mod keep;
 mod leaving;
 mod map;
 mod point;

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::decode::{DecodeOptions, Part, decode};
 use crate::defrag::Defragmenter;
 use crate::extra_layers;
 use crate::flow::{FinishType, FlowId};
-use crate::kept::record_len;
 use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::{DropReason, Ledger};
 use crate::packet::{BATCH, Packet, Sink};
@@ -29,7 +27,7 @@ pub(super) struct PointSink {
     pub(super) table: Arc<FlowTable>,
     pub(super) point: Arc<Point>,
     /// Where its packets are counted. A point outlives its readers, and each may bring its own.
-    ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) decode: DecodeOptions,
     pub(super) defragmenter: Option<Defragmenter>,
     interval_nanos: i64,
@@ -46,14 +44,14 @@ pub(super) struct PointSink {
     /// The node, as it goes into UUIDs.
     identity: Arc<str>,
     /// What is kept and not handed over.
-    chunk: Arc<OpenChunk>,
-    /// Something was kept since the chunk was last looked at.
-    has_kept: bool,
+    pub(super) chunk: Arc<OpenChunk>,
+    /// Bytes kept since the chunk was last looked at, which do not count against the budget yet.
+    pub(super) uncharged: u64,
     /// The chunk goes out with this batch, full or not: its capture is over its budget, which only what
     /// is stored gives room, or its reader has ended.
-    hands_chunk_over: bool,
-    raw_kept: u64,
-    raw_over_budget: u64,
+    pub(super) hands_chunk_over: bool,
+    pub(super) raw_kept: u64,
+    pub(super) raw_over_budget: u64,
 }
 
 /// Parts in a row that are of one flow. Most packets follow one of their own flow: what is found for the first
@@ -72,10 +70,6 @@ impl Run {
         first..first + usize::from(self.len)
     }
 }
-
-/// How long a source that can wait does so for room in its budget before it exceeds it, in steps of a
-/// millisecond. A store that takes nothing for so long holds it up elsewhere, too.
-const BUDGET_WAIT_STEPS: usize = 10_000;
 
 impl PointSink {
     pub(super) fn new(table: Arc<FlowTable>, opened: Opened, ledger: Arc<Ledger>) -> Self {
@@ -97,7 +91,7 @@ impl PointSink {
             path: (LayersPath::default(), PathId::default()),
             chunk,
             identity,
-            has_kept: false,
+            uncharged: 0,
             hands_chunk_over: false,
             raw_kept: 0,
             raw_over_budget: 0,
@@ -110,45 +104,15 @@ impl PointSink {
     /// Hands over what has left the map, and the chunk if it is full. True if that was anything: then
     /// the sender must wait for room once it holds no lock.
     fn send(&mut self) -> bool {
-        if self.has_kept || self.hands_chunk_over {
+        if self.uncharged > 0 || self.hands_chunk_over {
             let mut chunk = self.chunk.lock();
+            chunk.charge();
             if chunk.is_full() || self.hands_chunk_over && !chunk.is_empty() {
                 self.leaving.batch.kept.push(Arc::new(chunk.take()));
             }
-            (self.has_kept, self.hands_chunk_over) = (false, false);
+            (self.uncharged, self.hands_chunk_over) = (0, false);
         }
         self.leaving.send(&self.table)
-    }
-
-    /// Tells the ledger what was kept. Fragments that are given up may be kept too: tell after that.
-    fn publish_raw(&mut self) {
-        let (kept, over_budget) = (
-            std::mem::take(&mut self.raw_kept),
-            std::mem::take(&mut self.raw_over_budget),
-        );
-        if kept + over_budget > 0 {
-            self.ledger.raw(kept, over_budget);
-        }
-    }
-
-    /// Waits for the store where the source can wait: what a batch may keep must fit the budget.
-    fn make_raw_room(&mut self, batch: &[Packet<'_>]) {
-        if self.point.options.raw_packet_limit == 0 || !self.point.options.can_wait {
-            return;
-        }
-        let budget = &self.point.budget;
-        let need = batch.iter().map(|packet| record_len(packet.data.len())).sum();
-        if budget.has_room(need) {
-            return;
-        }
-        self.table.hand_on_kept(&self.point);
-        for _ in 0..BUDGET_WAIT_STEPS {
-            if budget.has_room(need) || budget.used() == 0 {
-                return;
-            }
-            self.table.updates.hasten();
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     fn path(&mut self, path: LayersPath) -> PathId {
@@ -285,36 +249,6 @@ impl PointSink {
                 &mut state.rare_mut().layers,
             );
         }
-    }
-
-    #[inline(always)]
-    pub(super) fn keep_if_wanted(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
-        if state.raw_kept < self.point.options.raw_packet_limit && packet.captured && !part.reassembled {
-            self.keep(state, part, packet);
-        }
-    }
-
-    #[inline(never)]
-    fn keep(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
-        let data = packet.data.get(part.offset as usize..).unwrap_or_default();
-        // A source that can wait has waited for its share; others of its capture may have been quicker.
-        if !self.point.options.can_wait && !self.point.budget.has_room(record_len(data.len())) {
-            self.raw_over_budget += 1;
-            self.hands_chunk_over = true;
-            return;
-        }
-        self.has_kept = true;
-        state.raw_kept += 1;
-        let len = part.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
-        self.chunk.lock().push(
-            state.uuid,
-            packet.timestamp,
-            state.raw_kept,
-            len,
-            part.link_type,
-            data,
-        );
-        self.raw_kept += 1;
     }
 }
 
