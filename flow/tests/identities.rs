@@ -5,7 +5,8 @@
 
 mod support;
 
-use flowtap_flow::packet::{LinkType, Packet};
+use flowtap_flow::decode::MAX_PARTS;
+use flowtap_flow::packet::{BATCH, LinkType, Packet};
 use flowtap_flow::point::{LayerKeyMode, PointOptions};
 use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
@@ -347,4 +348,35 @@ fn vxlan_names_its_vni_and_counts_the_length_on_the_wire() {
     assert_eq!(live[1].tracking_id.to_string(), "f5b160cc9d7bc648");
     assert_eq!(live[1].l3_tracking_id.to_string(), "511adda80166f439");
     assert_eq!((live[0].metric.ab_bytes, live[1].metric.ab_bytes), (1116, 1066));
+}
+
+/// What one packet may hold is bounded, and no other packet of its batch counts against that.
+#[test]
+fn each_packet_of_a_batch_may_carry_others() {
+    let inner = ethernet("f2:98:72:99:56:08", "26:09:b6:98:f9:64", 0x0806, &arp());
+    let tunnelled = |inner: &[u8]| {
+        let payload = [&[8, 0, 0, 0, 0, 0, 10, 0][..], inner].concat();
+        let outer = ipv4("172.16.0.1", "172.16.0.2", 17, &udp(55091, 4789, &payload));
+        ethernet("fa:36:71:46:76:19", "3a:07:fe:34:45:8e", 0x0800, &outer)
+    };
+    let frame = tunnelled(&inner);
+    let batch = [Packet::new(
+        Timestamp::from_millis(1),
+        frame.len() as u32,
+        LinkType::ETHERNET,
+        &frame,
+    ); BATCH];
+    let mut bench = Bench::new();
+    bench.see_batch(&batch);
+    let live = bench.live();
+    assert_eq!(live.len(), 2);
+    assert!(
+        live.iter().all(|flow| flow.metric.ab_packets == BATCH as u64),
+        "{live:?}"
+    );
+
+    let deep = (0..2 * MAX_PARTS).fold(inner, |inner, _| tunnelled(&inner));
+    let mut bench = Bench::new();
+    bench.see(1, &deep);
+    assert_eq!(bench.live().len(), MAX_PARTS);
 }

@@ -176,7 +176,8 @@ impl Walk<'_, '_> {
     /// remains. `skip` bytes of shim (ERSPAN) count in the length but not in the kept bytes.
     fn split(&mut self, parts: &mut Vec<Part>, skip: usize, next: Next) -> Next {
         self.close(parts);
-        if parts.len() >= MAX_PARTS || usize::from(self.level) + 1 >= MAX_PARTS {
+        // Of this packet alone: `parts` holds those of its whole batch.
+        if usize::from(self.level) + 1 >= MAX_PARTS {
             return Next::End;
         }
         self.level += 1;

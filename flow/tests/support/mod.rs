@@ -182,8 +182,14 @@ impl Bench {
     }
 
     pub(crate) fn see_packet(&mut self, packet: Packet<'_>) {
-        self.ledger.receive(1, u64::from(packet.len));
-        self.sink.packets(&[packet]);
+        self.see_batch(&[packet]);
+    }
+
+    /// Hands packets over together.
+    pub(crate) fn see_batch(&mut self, batch: &[Packet<'_>]) {
+        let bytes = batch.iter().map(|packet| u64::from(packet.len)).sum();
+        self.ledger.receive(batch.len() as u64, bytes);
+        self.sink.packets(batch);
     }
 
     /// The flows in the table, by start, outer before inner.
