@@ -52,9 +52,6 @@ impl Leaving {
             } += 1;
         }
         let (interval, first) = state.close_interval(last_word);
-        if self.batch.updates.capacity() == 0 {
-            self.batch.updates.reserve(Batch::UPDATES);
-        }
         self.batch.updates.push(FlowUpdate {
             flow: state.snapshot(key, point, finish_type),
             interval,
@@ -69,14 +66,14 @@ impl Leaving {
     /// lock.
     pub(super) fn send(&mut self, table: &FlowTable) -> bool {
         let counters = &table.counters;
+        let updates = self.batch.updates.len() as u64;
         for (number, counter) in [
-            (&mut self.begun, &counters.begun),
-            (&mut self.expired, &counters.expired),
-            (&mut self.finished, &counters.finished),
-            (&mut self.evicted, &counters.evicted),
-            (&mut (self.batch.updates.len() as u64), &counters.updates),
+            (std::mem::take(&mut self.begun), &counters.begun),
+            (std::mem::take(&mut self.expired), &counters.expired),
+            (std::mem::take(&mut self.finished), &counters.finished),
+            (std::mem::take(&mut self.evicted), &counters.evicted),
+            (updates, &counters.updates),
         ] {
-            let number = std::mem::take(number);
             if number > 0 {
                 counter.fetch_add(number, Ordering::Relaxed);
             }
