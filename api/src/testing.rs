@@ -41,6 +41,7 @@ fn flow(number: u64, layers: &str, application: &str) -> Flow {
         capture_id: Arc::from(""),
         raw_packets_captured: 0,
         finish_type: FinishType::NotFinished,
+        sampling: None,
         extra: None,
     }
 }

@@ -26,9 +26,6 @@ pub struct FlowExtra {
     /// Defragmentation details.
     #[serde(rename = "IPMetric", skip_serializing_if = "Option::is_none")]
     pub ip_metric: Option<IpMetric>,
-    /// Raw sums of sampled traffic.
-    #[serde(rename = "Sampling", skip_serializing_if = "Option::is_none")]
-    pub sampling: Option<Sampling>,
     /// Skydive's extra layers (`DHCPv4`, `DNS`, `VRRPv2`), as JSON under those names.
     #[serde(flatten)]
     pub layers: serde_json::Map<String, serde_json::Value>,
@@ -38,10 +35,7 @@ impl FlowExtra {
     /// True if there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tcp_metric.is_none()
-            && self.ip_metric.is_none()
-            && self.sampling.is_none()
-            && self.layers.is_empty()
+        self.tcp_metric.is_none() && self.ip_metric.is_none() && self.layers.is_empty()
     }
 }
 
@@ -87,6 +81,8 @@ pub struct Flow {
     pub raw_packets_captured: u32,
     /// How it ended.
     pub finish_type: FinishType,
+    /// Raw sums of sampled traffic.
+    pub sampling: Option<Sampling>,
     /// The rest.
     pub extra: Option<Box<FlowExtra>>,
 }
@@ -187,15 +183,15 @@ impl Serialize for Flow {
         if let Some(community_id) = crate::community_id::of_flow(self) {
             map.serialize_entry("CommunityID", &community_id)?;
         }
+        if let Some(sampling) = &self.sampling {
+            map.serialize_entry("Sampling", sampling)?;
+        }
         if let Some(extra) = &self.extra {
             if let Some(tcp_metric) = &extra.tcp_metric {
                 map.serialize_entry("TCPMetric", tcp_metric)?;
             }
             if let Some(ip_metric) = &extra.ip_metric {
                 map.serialize_entry("IPMetric", ip_metric)?;
-            }
-            if let Some(sampling) = &extra.sampling {
-                map.serialize_entry("Sampling", sampling)?;
             }
             for (name, layer) in &extra.layers {
                 map.serialize_entry(name, layer)?;

@@ -125,11 +125,17 @@ impl PacketChunk {
         self.last = Some(self.last.map_or(time, |last| last.max(time)));
     }
 
+    /// Bytes that were appended and do not count against the budget yet.
+    #[must_use]
+    pub fn uncharged(&self) -> u64 {
+        self.bytes.len() as u64 - self.charged
+    }
+
     /// Counts what was appended against the budget. Once for many packets: all readers of a capture share the
     /// number.
     pub fn charge(&mut self) {
-        let held = self.bytes.len() as u64;
-        let new = held - std::mem::replace(&mut self.charged, held);
+        let new = self.uncharged();
+        self.charged += new;
         if new > 0
             && let Some(budget) = &self.budget
         {

@@ -260,6 +260,7 @@ mod tests {
             capture_id: "".into(),
             raw_packets_captured: 0,
             finish_type,
+            sampling: None,
             extra: None,
         }
     }

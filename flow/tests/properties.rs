@@ -201,7 +201,7 @@ proptest! {
         }
         let flow = bench.live().remove(0);
         prop_assert_eq!([flow.metric.ab_bytes, flow.metric.ba_bytes], estimate);
-        let sampling = flow.extra.and_then(|extra| extra.sampling);
+        let sampling = flow.sampling;
         prop_assert_eq!(sampling.map(|s| s.rate), rate);
         if let Some(sampling) = sampling {
             prop_assert_eq!([sampling.ab_packets, sampling.ba_packets], packets);

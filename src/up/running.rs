@@ -166,7 +166,7 @@ impl Running {
         let (ticker, table) = (self.ticker, self.table);
         let flush = spawn_blocking(move || {
             ticker.stop();
-            table.flush();
+            table.drain();
         });
         stop.part("flow table", Duration::from_secs(6), flush).await;
 

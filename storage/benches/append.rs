@@ -127,6 +127,7 @@ fn template(keep: bool) -> FlowUpdate {
         capture_id: "6a1c0d2e-6f0d-5b3f-8d3e-000000000002".into(),
         raw_packets_captured: if keep { 2 } else { 0 },
         finish_type: FinishType::NotFinished,
+        sampling: None,
         extra: None,
     };
     FlowUpdate {

@@ -100,16 +100,11 @@ fn icmp() -> impl Strategy<Value = IcmpLayer> {
 }
 
 fn extra() -> impl Strategy<Value = FlowExtra> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(tcp, sampling, dns)| {
+    (any::<bool>(), any::<bool>()).prop_map(|(tcp, dns)| {
         let mut extra = FlowExtra {
             tcp_metric: tcp.then(|| TcpMetric {
                 ab_syn_start: 77,
                 ..TcpMetric::default()
-            }),
-            sampling: sampling.then(|| Sampling {
-                rate: 400,
-                ab_packets: u64::MAX,
-                ..Sampling::default()
             }),
             ..FlowExtra::default()
         };
@@ -133,32 +128,36 @@ fn shape() -> impl Strategy<Value = Flow> {
         prop::option::of(icmp()),
     );
     let start = (0..TIME_MS, 0..1_000_000i64).prop_map(|(ms, ns)| Timestamp::from_nanos(ms * 1_000_000 + ns));
-    (texts, ids, layers, start, prop::option::of(extra())).prop_map(|(texts, ids, layers, start, extra)| {
-        Flow {
-            uuid: FlowId::NONE,
-            tracking_id: ids.0,
-            l3_tracking_id: ids.1,
-            parent_uuid: ids.2,
-            application: texts.0,
-            layers_path: texts.1,
-            node_tid: texts.2,
-            capture_id: texts.3,
-            link: layers.0,
-            network: layers.1,
-            transport: layers.2,
-            icmp: layers.3,
-            metric: FlowMetric {
-                start,
-                last: start,
-                ..FlowMetric::default()
-            },
-            last_update_metric: None,
+    let more = (any::<bool>(), prop::option::of(extra()));
+    (texts, ids, layers, start, more).prop_map(|(texts, ids, layers, start, (is_sampled, extra))| Flow {
+        uuid: FlowId::NONE,
+        tracking_id: ids.0,
+        l3_tracking_id: ids.1,
+        parent_uuid: ids.2,
+        application: texts.0,
+        layers_path: texts.1,
+        node_tid: texts.2,
+        capture_id: texts.3,
+        link: layers.0,
+        network: layers.1,
+        transport: layers.2,
+        icmp: layers.3,
+        metric: FlowMetric {
             start,
             last: start,
-            raw_packets_captured: 0,
-            finish_type: FinishType::NotFinished,
-            extra: extra.map(Box::new),
-        }
+            ..FlowMetric::default()
+        },
+        last_update_metric: None,
+        start,
+        last: start,
+        raw_packets_captured: 0,
+        finish_type: FinishType::NotFinished,
+        sampling: is_sampled.then(|| Sampling {
+            rate: 400,
+            ab_packets: u64::MAX,
+            ..Sampling::default()
+        }),
+        extra: extra.map(Box::new),
     })
 }
 

@@ -176,17 +176,17 @@ mod tests {
                 fragments: 2,
                 fragment_errors: 1,
             }),
-            sampling: Some(Sampling {
-                rate: 64,
-                ab_packets: 3,
-                ..Sampling::default()
-            }),
             layers: serde_json::Map::new(),
         };
         extra
             .layers
             .insert("DNS".to_owned(), serde_json::json!({"ID": 1}));
         let rich = Flow {
+            sampling: Some(Sampling {
+                rate: 64,
+                ab_packets: 3,
+                ..Sampling::default()
+            }),
             extra: Some(Box::new(extra)),
             ..testing::tcp_flow(1)
         };

@@ -53,14 +53,14 @@ impl Extra {
 }
 
 impl Rare {
-    /// The document that queries and stores see, but for the sampling: [`super::state::FlowState`] knows.
-    pub(super) fn document(&self) -> FlowExtra {
+    /// The document that queries and stores see, if there is anything in it.
+    pub(super) fn document(&self) -> Option<Box<FlowExtra>> {
         let tcp_metric: Option<TcpMetric> = self.tcp.as_ref().map(|tracker| tracker.metric());
-        FlowExtra {
+        let document = FlowExtra {
             tcp_metric,
             ip_metric: self.ip,
-            sampling: None,
             layers: self.layers.clone(),
-        }
+        };
+        (!document.is_empty()).then(|| Box::new(document))
     }
 }

@@ -55,17 +55,17 @@ impl PointSink {
     #[inline(never)]
     fn keep(&mut self, state: &mut FlowState, part: &Part, packet: &Packet<'_>) {
         let data = packet.data.get(part.offset as usize..).unwrap_or_default();
-        let uncharged = self.uncharged + record_len(data.len());
+        let chunk = self.open_chunk.get_or_insert_with(|| self.chunk.lock_arc());
         // A source that can wait has waited for its share; others of its capture may have been quicker.
-        if !self.point.options.can_wait && !self.point.budget.has_room(uncharged) {
+        let need = chunk.uncharged() + record_len(data.len());
+        if !self.point.options.can_wait && !self.point.budget.has_room(need) {
             self.raw_over_budget += 1;
             self.hands_chunk_over = true;
             return;
         }
-        self.uncharged = uncharged;
         state.raw_kept += 1;
         let len = part.len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
-        self.chunk.lock().push(
+        chunk.push(
             state.uuid,
             packet.timestamp,
             state.raw_kept,

@@ -51,15 +51,33 @@ impl Leaving {
                 _ => &mut self.finished,
             } += 1;
         }
+        self.push(key, state, point, finish_type, last_word);
+        if last_word {
+            ended.note(point.number, state.start_millis(), state.uuid);
+        }
+    }
+
+    /// Adds the last update of `state`, which ends with the table or has ended before.
+    pub(super) fn last(&mut self, key: &FlowKey, state: &mut FlowState, point: &Point) {
+        let finish_type = state.finish_type();
+        self.finished += u64::from(finish_type != FinishType::NotFinished);
+        self.push(key, state, point, finish_type, true);
+    }
+
+    fn push(
+        &mut self,
+        key: &FlowKey,
+        state: &mut FlowState,
+        point: &Point,
+        finish_type: FinishType,
+        last_word: bool,
+    ) {
         let (interval, first) = state.close_interval(last_word);
         self.batch.updates.push(FlowUpdate {
             flow: state.snapshot(key, point, finish_type),
             interval,
             first,
         });
-        if last_word {
-            ended.note(point.number, state.start_millis(), state.uuid);
-        }
     }
 
     /// Hands it all over; true if that was anything: then the sender must wait for room once it holds no

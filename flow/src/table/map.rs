@@ -161,6 +161,14 @@ impl FlowMap {
         }
     }
 
+    /// Lets all flows of a shard go.
+    pub(super) fn clear(&self, number: usize) {
+        let mut locked = self.shard(number);
+        let index = &locked.shard.index;
+        locked.flows.slots.clear(index);
+        locked.note_memory();
+    }
+
     /// Gives memory back after a burst, unless somebody goes through the slots just now.
     pub(super) fn shrink(&self) {
         let _nobody_walks = match self.walkers.try_write() {

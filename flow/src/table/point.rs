@@ -1,21 +1,13 @@
 //! Capture points as the table knows them: number, options, and what their readers keep.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::kept::{PacketChunk, RawBudget};
 use crate::point::PointOptions;
 
-/// What one reader keeps at the moment, where queries can see it.
-#[derive(Debug)]
-pub(super) struct OpenChunk(Mutex<PacketChunk>);
-
-impl OpenChunk {
-    pub(super) fn lock(&self) -> MutexGuard<'_, PacketChunk> {
-        // A chunk is whole between any two packets.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// What one reader keeps at the moment, where queries can see it. A chunk is whole between any two packets.
+pub(super) type OpenChunk = parking_lot::Mutex<PacketChunk>;
 
 /// One node of one capture.
 #[derive(Debug)]
@@ -56,7 +48,7 @@ impl Point {
     /// A chunk for one more reader.
     pub(super) fn open_chunk(&self) -> Arc<OpenChunk> {
         let chunk = PacketChunk::new(Some(Arc::clone(&self.budget)));
-        let chunk = Arc::new(OpenChunk(Mutex::new(chunk)));
+        let chunk = Arc::new(OpenChunk::new(chunk));
         let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
         chunks.retain(|chunk| chunk.strong_count() > 0);
         chunks.push(Arc::downgrade(&chunk));

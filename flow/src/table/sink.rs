@@ -3,10 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::{ArcMutexGuard, RawMutex};
+
 use crate::decode::{DecodeOptions, Part, decode};
 use crate::defrag::Defragmenter;
 use crate::extra_layers;
 use crate::flow::{FinishType, FlowId};
+use crate::kept::PacketChunk;
 use crate::layers::{Layer, LayersPath, PathId};
 use crate::ledger::{DropReason, Ledger};
 use crate::packet::{BATCH, Packet, Sink};
@@ -45,8 +48,9 @@ pub(super) struct PointSink {
     identity: Arc<str>,
     /// What is kept and not handed over.
     pub(super) chunk: Arc<OpenChunk>,
-    /// Bytes kept since the chunk was last looked at, which do not count against the budget yet.
-    pub(super) uncharged: u64,
+    /// The same, locked from the first packet of a batch that is kept to the batch's end: a lock for each would
+    /// wait for the memory of the packet before, and cost more than the copy.
+    pub(super) open_chunk: Option<ArcMutexGuard<RawMutex, PacketChunk>>,
     /// The chunk goes out with this batch, full or not: its capture is over its budget, which only what
     /// is stored gives room, or its reader has ended.
     pub(super) hands_chunk_over: bool,
@@ -90,8 +94,8 @@ impl PointSink {
             leaving: Leaving::default(),
             path: (LayersPath::default(), PathId::default()),
             chunk,
+            open_chunk: None,
             identity,
-            uncharged: 0,
             hands_chunk_over: false,
             raw_kept: 0,
             raw_over_budget: 0,
@@ -104,13 +108,13 @@ impl PointSink {
     /// Hands over what has left the map, and the chunk if it is full. True if that was anything: then
     /// the sender must wait for room once it holds no lock.
     fn send(&mut self) -> bool {
-        if self.uncharged > 0 || self.hands_chunk_over {
-            let mut chunk = self.chunk.lock();
+        let hands_over = std::mem::take(&mut self.hands_chunk_over);
+        let open = self.open_chunk.take();
+        if let Some(mut chunk) = open.or_else(|| hands_over.then(|| self.chunk.lock_arc())) {
             chunk.charge();
-            if chunk.is_full() || self.hands_chunk_over && !chunk.is_empty() {
+            if chunk.is_full() || hands_over && !chunk.is_empty() {
                 self.leaving.batch.kept.push(Arc::new(chunk.take()));
             }
-            (self.uncharged, self.hands_chunk_over) = (0, false);
         }
         self.leaving.send(&self.table)
     }

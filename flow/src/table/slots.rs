@@ -21,6 +21,8 @@ const _: () = assert!(size_of::<Slot>() == 152, "a flow has grown");
 const SMALLEST_INDEX: usize = 16;
 /// Sizes that an index can have, each twice the one before: far more than a machine has memory for.
 const LEVELS: usize = 24;
+/// Flows of a shard that are few: all shards together have 128 Ki of them in 20 MiB.
+const FEW: usize = 512;
 /// Places looked at by one who only wants to prefetch: those of a cache line. Hardly any flow is farther away.
 const LOOKED_AT: usize = 8;
 
@@ -223,9 +225,10 @@ impl Slots {
             slot
         } else {
             if self.slots.len() == self.slots.capacity() {
-                // By a quarter: little is unused, and little is copied.
-                self.slots
-                    .reserve_exact((self.slots.len() / 4).max(SMALLEST_INDEX));
+                // By a quarter, for little to be unused; few by as many again, for little to be copied.
+                let len = self.slots.len();
+                let more = if len < FEW { len } else { len / 4 };
+                self.slots.reserve_exact(more.max(SMALLEST_INDEX));
             }
             self.slots.push(Some((key, state)));
             self.slots.len() - 1
@@ -268,15 +271,20 @@ impl Slots {
         None
     }
 
+    /// Takes all flows out, and returns what they were in.
+    pub(super) fn clear(&mut self, index: &Index) -> Self {
+        for place in self.entries.iter() {
+            place.store(0, Ordering::Relaxed);
+        }
+        std::mem::replace(self, Self::new(index))
+    }
+
     /// Gives memory back if most of the slots hold nothing. `hash` is that of a key.
     pub(super) fn shrink(&mut self, index: &Index, hash: impl Fn(&FlowKey) -> KeyHash) {
         if self.slots.capacity() <= 256 || self.len() >= self.slots.capacity() / 8 {
             return;
         }
-        for place in self.entries.iter() {
-            place.store(0, Ordering::Relaxed);
-        }
-        let old = std::mem::replace(self, Self::new(index));
+        let old = self.clear(index);
         self.slots.reserve_exact(old.len());
         for (key, state) in old.slots.into_iter().flatten() {
             self.insert(index, hash(&key), key, state);

@@ -511,8 +511,6 @@ impl FlowState {
             .macs()
             .map(|(first, second)| order(first, second))
             .or_else(|| self.rare().and_then(|rare| rare.link));
-        let mut extra = self.rare().map(Rare::document).unwrap_or_default();
-        extra.sampling = self.sampling();
         Flow {
             uuid: self.uuid,
             tracking_id,
@@ -535,7 +533,8 @@ impl FlowState {
             capture_id: point.options.capture_id.clone(),
             raw_packets_captured: self.raw_kept,
             finish_type,
-            extra: (!extra.is_empty()).then(|| Box::new(extra)),
+            sampling: self.sampling(),
+            extra: self.rare().and_then(Rare::document),
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) enum Verdict {
     Leave,
     Update,
     Remove(FinishType),
+    /// It goes with all others of its shard.
+    Last,
 }
 
 impl FlowTable {
@@ -77,19 +79,22 @@ impl FlowTable {
         }
     }
 
-    /// Hands every flow with something new to the store, and takes those out that FIN or RST have
-    /// ended. For an orderly stop, when all readers have ended.
-    pub fn flush(&self) {
+    /// Hands every flow with something new to the store, says of all that FIN or RST have ended that they have,
+    /// and empties the table. For an orderly stop, when all readers have ended.
+    pub fn drain(&self) {
         let points = self.points_by_number(|_| true);
         for (point, _) in points.values() {
             self.hand_on_kept(point);
         }
         for number in 0..SHARDS {
-            self.visit_shard(number, &points, |state, _| match state.finish_type() {
-                FinishType::NotFinished if state.is_dirty() => Verdict::Update,
-                FinishType::NotFinished => Verdict::Leave,
-                ended => Verdict::Remove(ended),
+            self.visit_shard(number, &points, |state, _| {
+                if state.is_dirty() || state.finish_type() != FinishType::NotFinished {
+                    Verdict::Last
+                } else {
+                    Verdict::Leave
+                }
             });
+            self.flows.clear(number);
         }
     }
 
@@ -129,6 +134,7 @@ impl FlowTable {
                         leaving.update(ended, key, state, point, finish_type);
                         slots.remove(hash, slot);
                     }
+                    Verdict::Last => leaving.last(key, state, point),
                 }
             }
             drop(shard);

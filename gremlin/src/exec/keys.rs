@@ -53,14 +53,11 @@ fn shape(flow: &Flow) -> u64 {
         flow.node_tid.is_empty(),
         flow.capture_id.is_empty(),
         flow.finish_type == FinishType::NotFinished,
+        flow.sampling.is_some(),
     ];
     fixed.hash(&mut hasher);
     if let Some(extra) = &flow.extra {
-        let known = [
-            extra.tcp_metric.is_some(),
-            extra.ip_metric.is_some(),
-            extra.sampling.is_some(),
-        ];
+        let known = [extra.tcp_metric.is_some(), extra.ip_metric.is_some()];
         known.hash(&mut hasher);
         extra.layers.keys().for_each(|name| name.hash(&mut hasher));
     }

@@ -203,6 +203,7 @@ pub(crate) fn record(uuid: u64, tracking: u64, layers: &str, metric: FlowMetric)
         capture_id: "capture-1".into(),
         raw_packets_captured: 0,
         finish_type: FinishType::NotFinished,
+        sampling: None,
         extra: None,
     };
     Record {
@@ -396,16 +397,12 @@ pub(crate) fn sample() -> Vec<Record> {
     old.flow.link = link(5, 1, 0);
     old.flow.network = network("192.168.0.5", "192.168.0.1", 0);
     old.flow.transport = ports(TransportProtocol::Udp, 123, 123);
-    let sampling = Sampling {
+    old.flow.sampling = Some(Sampling {
         rate: 64,
         ab_packets: 1,
         ab_bytes: 100,
         ..Sampling::default()
-    };
-    old.flow.extra = Some(Box::new(FlowExtra {
-        sampling: Some(sampling),
-        ..FlowExtra::default()
-    }));
+    });
     old.flow.finish_type = FinishType::Timeout;
 
     // In no order that a query would ask for.

@@ -82,7 +82,7 @@ impl SegmentWriter {
         chunks: impl Fn() -> C,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        self.packets.save(&transaction, chunks())?;
+        self.packets.save(&transaction)?;
         chunks().for_each(|chunk| self.memory.totals.count_packets(chunk));
         self.memory.write(&transaction, batches)?;
         transaction.commit()

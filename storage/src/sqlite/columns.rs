@@ -63,7 +63,6 @@ pub(super) fn of_flow<'a>(
     let [address_a, address_b] = &buffer.addresses;
     let metric = &flow.metric;
     let has_span = metric.start != flow.start || metric.last != flow.last;
-    let sampled = flow.extra.as_ref().is_some_and(|extra| extra.sampling.is_some());
     let bytes_if = |there: bool, bytes: &'a [u8]| if there { Value::Bytes(bytes) } else { Value::Null };
     Ok(Values([
         int(id),
@@ -99,7 +98,7 @@ pub(super) fn of_flow<'a>(
             flow.last_update_metric.is_some(),
             buffer.last_update.as_flattened(),
         ),
-        bytes_if(sampled, buffer.sampling.as_flattened()),
+        bytes_if(flow.sampling.is_some(), buffer.sampling.as_flattened()),
         bytes_if(!buffer.extra.is_empty(), &buffer.extra),
     ]))
 }
@@ -119,18 +118,14 @@ impl Buffer {
             self.last_update = metric_words(metric).map(i64::to_le_bytes);
         }
         self.extra.clear();
+        if let Some(sampling) = &flow.sampling {
+            self.sampling = sampling_words(sampling).map(u64::to_le_bytes);
+        }
         let Some(extra) = &flow.extra else {
             return Ok(());
         };
-        let mut rest = FlowExtra::clone(extra);
-        if let Some(sampling) = rest.sampling.take() {
-            self.sampling = sampling_words(&sampling).map(u64::to_le_bytes);
-            if rest.is_empty() {
-                return Ok(());
-            }
-        }
         // Serializing plain numbers and JSON itself cannot fail; if it ever did, the batch is refused.
-        serde_json::to_writer(&mut self.extra, &rest)
+        serde_json::to_writer(&mut self.extra, extra)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     }
 }
@@ -220,6 +215,7 @@ impl Values<'_> {
             capture_id: self.text(7, texts)?,
             raw_packets_captured: self.raw_packets()?,
             finish_type: FinishType::from_number(self.number(27)?),
+            sampling: self.words(30)?.map(sampling_from).transpose()?,
             extra: self.extra()?,
         })
     }
@@ -255,16 +251,11 @@ impl Values<'_> {
     }
 
     fn extra(&self) -> Result<Option<Box<FlowExtra>>, Damaged> {
-        let sampling = self.words(30)?.map(sampling_from).transpose()?;
-        let mut extra: Option<Box<FlowExtra>> = match self.0[31] {
-            Value::Null => None,
-            Value::Bytes(json) => Some(serde_json::from_slice(json).map_err(|_| Damaged)?),
-            Value::Int(_) => return Err(Damaged),
-        };
-        if sampling.is_some() {
-            extra.get_or_insert_with(Box::default).sampling = sampling;
+        match self.0[31] {
+            Value::Null => Ok(None),
+            Value::Bytes(json) => serde_json::from_slice(json).map(Some).map_err(|_| Damaged),
+            Value::Int(_) => Err(Damaged),
         }
-        Ok(extra)
     }
 
     fn int(&self, column: usize) -> Result<i64, Damaged> {

@@ -36,6 +36,16 @@ pub(super) struct PacketFile {
     end: u64,
     /// The number of the last chunk.
     last: i64,
+    /// Chunks that were appended and not saved.
+    appended: Vec<Appended>,
+}
+
+/// What table `packet_chunk` says of a chunk.
+#[derive(Debug)]
+struct Appended {
+    length: u64,
+    time: TimeRange,
+    uuids: Vec<u8>,
 }
 
 impl PacketFile {
@@ -49,6 +59,7 @@ impl PacketFile {
             file: None,
             end: end.cast_unsigned(),
             last,
+            appended: Vec::new(),
         })
     }
 
@@ -60,11 +71,11 @@ impl PacketFile {
     ///
     /// What a full disk has cut short is given back: others need the space.
     pub(super) fn append<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
-        let end = self.end;
+        self.appended.clear();
         let appended = self.write(chunks);
         if let (Err(_), Some(file)) = (&appended, &self.file) {
             // Whether it can or not: the next chunk is written there.
-            _ = file.set_len(end);
+            _ = file.set_len(self.end);
         }
         appended
     }
@@ -72,8 +83,13 @@ impl PacketFile {
     fn write<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
         let mut end = self.end;
         for chunk in chunks {
+            let Some(time) = chunk.time() else { continue };
             self.file()?.write_all_at(chunk.bytes(), end)?;
-            end += chunk.bytes().len() as u64;
+            let length = chunk.bytes().len() as u64;
+            end += length;
+            // Right behind the copy, which has brought its bytes near.
+            let uuids = filter(chunk);
+            self.appended.push(Appended { length, time, uuids });
         }
         if end > self.end {
             self.file()?.sync_data()?;
@@ -82,16 +98,10 @@ impl PacketFile {
     }
 
     /// Notes where the chunks are that [`PacketFile::append`] wrote last, in the open transaction.
-    pub(super) fn save<'a>(
-        &mut self,
-        connection: &Connection,
-        chunks: impl Iterator<Item = &'a PacketChunk>,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn save(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement =
             connection.prepare_cached("INSERT INTO packet_chunk VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-        for chunk in chunks {
-            let Some(time) = chunk.time() else { continue };
-            let length = chunk.bytes().len() as u64;
+        for Appended { length, time, uuids } in self.appended.drain(..) {
             self.last += 1;
             statement.execute(params![
                 self.last,
@@ -99,7 +109,7 @@ impl PacketFile {
                 length.cast_signed(),
                 time.from.nanos(),
                 time.to.nanos(),
-                filter(chunk),
+                uuids,
             ])?;
             self.end += length;
         }
