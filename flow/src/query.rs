@@ -301,6 +301,11 @@ pub trait UpdateSink: Send + Sync {
     /// counts it.
     fn wait(&self) {}
 
+    /// As [`Self::wait`], for one who is in no hurry: it leaves most of the room to those who read packets.
+    fn wait_in_background(&self) {
+        self.wait();
+    }
+
     /// Asks that what is held be stored now: somebody waits for its memory.
     fn hasten(&self) {}
 }

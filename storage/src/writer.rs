@@ -150,7 +150,11 @@ impl UpdateSink for StoreWriter {
     }
 
     fn wait(&self) {
-        self.queue.wait_for_room();
+        self.queue.wait_for_room(1);
+    }
+
+    fn wait_in_background(&self) {
+        self.queue.wait_for_room(8);
     }
 
     fn hasten(&self) {

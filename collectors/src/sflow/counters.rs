@@ -17,6 +17,12 @@ use super::wire::{CounterSample, Cursor, DecodeError, LagPort, Tlv};
 #[derive(Debug, Default)]
 pub(super) struct CounterReport {
     pub(super) values: Values,
+    pub(super) description: Description,
+}
+
+/// What it tells besides counters.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Description {
     pub(super) interface: Option<Interface>,
     /// `port_name`: of Open vSwitch, the port's name in OVSDB.
     pub(super) port_name: Option<String>,
@@ -99,8 +105,8 @@ impl CounterReader {
             2 => body.len() >= 52,
             5 => body.len() >= 28,
             7 => {
-                report.lag = LagPort::parse(body);
-                return if report.lag.is_some() {
+                report.description.lag = LagPort::parse(body);
+                return if report.description.lag.is_some() {
                     Ok(Taken::Read)
                 } else {
                     Err(DecodeError::RecordContent)
@@ -188,13 +194,13 @@ impl CounterReport {
                 ]);
             }
             CounterData::OpenFlowPort(port) => {
-                self.openflow = Some(OpenFlowPort {
+                self.description.openflow = Some(OpenFlowPort {
                     datapath_id: port.datapath_id,
                     port: port.port_no,
                 });
             }
-            CounterData::OpenFlowPortName(name) => self.port_name = Some(name.port_name),
-            CounterData::HostDescription(host) => self.hostname = Some(host.hostname),
+            CounterData::OpenFlowPortName(name) => self.description.port_name = Some(name.port_name),
+            CounterData::HostDescription(host) => self.description.hostname = Some(host.hostname),
             CounterData::AppResources(resources) => {
                 self.values.set_wide(Metric::OvsAppMemUsed, resources.mem_used);
                 self.values.set_wide(Metric::OvsAppMemMax, resources.mem_max);
@@ -226,7 +232,7 @@ impl CounterReport {
 
     fn interface_counters(&mut self, counters: &GenericInterfaceCounters) {
         const UP: u32 = 0b11; // ifAdminStatus and ifOperStatus
-        self.interface = Some(Interface {
+        self.description.interface = Some(Interface {
             index: counters.if_index,
             speed: if counters.if_speed == u64::MAX {
                 0

@@ -332,7 +332,7 @@ impl Decoder {
         if current.in_order
             && !self
                 .registry
-                .report(current.agent, source, &report, current.received)
+                .report(current.agent, source, report, current.received)
         {
             stats.decode_errors.count(DecodeError::SourceLimit);
         }

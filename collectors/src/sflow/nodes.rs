@@ -15,7 +15,7 @@ use std::sync::Arc;
 use flowtap_topology::{Graph, Metadata, NodeId, NodeSpec, Tid};
 use serde_json::{Value, json};
 
-use super::counters::{CounterReport, OpenFlowPort};
+use super::counters::{Description, OpenFlowPort};
 use super::wire::LagPort;
 
 const AGENT: &str = "sflowagent";
@@ -69,26 +69,26 @@ impl Nodes {
     }
 
     /// Writes down what a counter sample says besides counters.
-    pub(super) fn describe(&self, agent: &NodeRef, port: Option<&NodeRef>, report: &CounterReport) {
+    pub(super) fn describe(&self, agent: &NodeRef, port: Option<&NodeRef>, description: &Description) {
         let mut of_agent = Metadata::new();
         let mut of_port = Metadata::new();
-        if let Some(hostname) = &report.hostname {
+        if let Some(hostname) = &description.hostname {
             of_agent.insert("Hostname".to_owned(), hostname.as_str().into());
         }
-        if let Some(openflow) = report.openflow {
+        if let Some(openflow) = description.openflow {
             of_agent.insert(
                 "DatapathID".to_owned(),
                 format!("{:016x}", openflow.datapath_id).into(),
             );
             of_port.insert("OfPort".to_owned(), openflow.port.into());
         }
-        if let Some(name) = &report.port_name {
-            if report.openflow.is_some_and(OpenFlowPort::is_local) {
+        if let Some(name) = &description.port_name {
+            if description.openflow.is_some_and(OpenFlowPort::is_local) {
                 of_agent.insert("Bridge".to_owned(), name.as_str().into());
             }
             of_port.insert("Name".to_owned(), name.as_str().into());
         }
-        if let Some(interface) = report.interface {
+        if let Some(interface) = description.interface {
             of_port.insert(
                 "State".to_owned(),
                 if interface.up { "UP" } else { "DOWN" }.into(),
@@ -96,7 +96,7 @@ impl Nodes {
             // In Mbit/s, as the netlink probe of Skydive gives it.
             of_port.insert("Speed".to_owned(), (interface.speed / 1_000_000).into());
         }
-        if let Some(lag) = report.lag {
+        if let Some(lag) = description.lag {
             of_port.insert("LACP".to_owned(), lacp(&lag));
         }
         self.merge(agent, of_agent);

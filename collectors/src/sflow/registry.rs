@@ -9,7 +9,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use flowtap_flow::timestamp::Timestamp;
 
-use super::counters::CounterReport;
+use super::counters::{CounterReport, Description};
 use super::metric::{Metrics, Values};
 use super::nodes::{NodeRef, Nodes};
 use super::rate::EffectiveRate;
@@ -59,6 +59,8 @@ pub(super) struct Source {
     /// The port's node and ifIndex, if the source is an interface; else it counts as its agent.
     port: Option<(NodeRef, u32)>,
     sink: Option<SinkId>,
+    /// As its nodes show it.
+    description: Option<Box<Description>>,
     metrics: Option<Box<Metrics>>,
     unshown: bool,
     rate: EffectiveRate,
@@ -238,12 +240,16 @@ impl Registry {
         &mut self,
         agent: usize,
         source: usize,
-        report: &CounterReport,
+        report: CounterReport,
         at: Timestamp,
     ) -> bool {
         let (owner, state) = (&mut self.agents[agent], &mut self.sources[source]);
-        self.nodes
-            .describe(&owner.node, state.port.as_ref().map(|(node, _)| node), report);
+        // Agents say the same again and again.
+        if state.description.as_deref() != Some(&report.description) {
+            let port = state.port.as_ref().map(|(node, _)| node);
+            self.nodes.describe(&owner.node, port, &report.description);
+            state.description = Some(Box::new(report.description));
+        }
         let first = state.metrics.is_none();
         if first {
             if self.counted >= MAX_COUNTED_SOURCES {

@@ -26,6 +26,11 @@ const LARGEST_LENGTH: u16 = 1500;
 /// Five tags of 12 bits fit the flow's VLAN id.
 const MAX_TAGS: u32 = 5;
 
+/// True if a VLAN tag follows.
+pub(super) fn is_vlan(ether_type: u16) -> bool {
+    matches!(ether_type, VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN)
+}
+
 /// Where the first layer that has a name begins, and what it is. The cooked and loopback headers of
 /// the operating systems carry no addresses that a peer would know, and stand in no path.
 pub(super) fn begin(link_type: LinkType, data: &[u8]) -> (Next, usize) {
@@ -87,7 +92,7 @@ impl Walk<'_, '_> {
     pub(super) fn ether_type(&mut self, ether_type: u16) -> Next {
         match ether_type {
             IPV4 | IPV6 => Next::Ip,
-            VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN => self.vlan(),
+            _ if is_vlan(ether_type) => self.vlan(),
             ARP => self.named(Layer::Arp, 8),
             MPLS_UNICAST | MPLS_MULTICAST => Next::Mpls,
             PPPOE_SESSION => self.pppoe(),

@@ -82,7 +82,9 @@ struct Walk<'a, 'o> {
 ///
 /// `index` is the packet's number in its batch, handed on in each part.
 pub fn decode(packet: &Packet<'_>, index: u16, options: &DecodeOptions, parts: &mut Vec<Part>) {
-    if !plain::decode(packet, index, options, parts) {
+    let is_plain =
+        plain::decode(packet, index, options, parts) || plain::decode_rarer(packet, index, options, parts);
+    if !is_plain {
         walk(packet, index, options, parts);
     }
 }

@@ -1,11 +1,11 @@
-//! The packets that nearly all are: TCP or UDP in IPv4 in Ethernet, with no tag, no option, no fragment
-//! and no tunnel, and nothing cut off before the payload.
+//! The packets that nearly all are: TCP or UDP in IPv4 or IPv6 in Ethernet, with one VLAN tag at most, no
+//! option, no extension, no fragment and no tunnel, and nothing cut off before the payload.
 //!
 //! [`Walk`](super::Walk) reads these as it reads everything, layer by layer, at three times the cost.
 //! What stands here must give the same part; a property test holds the two equal. Whatever it does
 //! not recognise at once it leaves to the walk.
 
-use super::link::IPV4;
+use super::link::{IPV4, IPV6, is_vlan};
 use super::part::{Part, Probe, TcpSegment};
 use super::transport::number;
 use super::{DecodeOptions, application, tunnel};
@@ -15,36 +15,52 @@ use crate::layers::{Layer, LayersPath};
 use crate::packet::{LinkType, Packet};
 use crate::point::LayerKeyMode;
 
-/// Where the IPv4 header begins.
+/// Where the network layer begins, if there is no tag.
 const NETWORK: usize = 14;
-/// Where TCP or UDP begins: behind an IPv4 header of twenty bytes.
-const TRANSPORT: usize = NETWORK + 20;
-/// The headers up to the end of UDP's, the shortest.
-const HEADERS: usize = TRANSPORT + 8;
+const TAG: usize = 4;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 
-const TCP: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Tcp]);
-const UDP: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Udp]);
+const TCP_OVER_IPV4: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Tcp]);
+const UDP_OVER_IPV4: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Udp]);
 
-fn u16_of(head: &[u8; HEADERS], at: usize) -> u16 {
-    u16::from_be_bytes([head[at], head[at + 1]])
+fn u16_of(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_of(head: &[u8; HEADERS], at: usize) -> u32 {
-    u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+fn u32_of(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// The eight bytes from there.
-fn u64_of(head: &[u8; HEADERS], at: usize) -> u64 {
+fn u64_of(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
-    word.copy_from_slice(&head[at..at + 8]);
+    word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_be_bytes(word)
 }
 
-fn mac_of(head: &[u8; HEADERS], at: usize) -> MacAddr {
+fn u128_of(bytes: &[u8], at: usize) -> u128 {
+    let mut word = [0; 16];
+    word.copy_from_slice(&bytes[at..at + 16]);
+    u128::from_be_bytes(word)
+}
+
+fn mac_of(bytes: &[u8], at: usize) -> MacAddr {
     let mut mac = [0; 6];
-    mac.copy_from_slice(&head[at..at + 6]);
+    mac.copy_from_slice(&bytes[at..at + 6]);
     MacAddr(mac)
+}
+
+/// What the headers say, but for the key.
+struct Headers {
+    path: LayersPath,
+    vlan: u64,
+    ttl: u8,
+    transport: Transport,
+    /// Where the IP packet ends. Padding behind it is no payload.
+    end: usize,
 }
 
 /// What stands behind the ports.
@@ -56,7 +72,7 @@ struct Transport {
     tcp: TcpSegment,
 }
 
-/// Appends the part of such a packet; false if it is none, and nothing was done.
+/// Appends the part of a packet over IPv4 without a tag; false if it is none, and nothing was done.
 #[inline(always)]
 pub(super) fn decode(
     packet: &Packet<'_>,
@@ -64,41 +80,162 @@ pub(super) fn decode(
     options: &DecodeOptions,
     parts: &mut Vec<Part>,
 ) -> bool {
-    let data = packet.data;
-    let Some(head) = data.first_chunk::<HEADERS>() else {
+    let Some(head) = packet
+        .data
+        .first_chunk::<{ NETWORK + IPV4_HEADER + UDP_HEADER }>()
+    else {
         return false;
     };
-    let total_len = usize::from(u16_of(head, NETWORK + 2));
-    let is_plain = packet.link_type == LinkType::ETHERNET
-        && u16_of(head, 12) == IPV4
-        && head[NETWORK] == 0x45
-        // More fragments, or an offset.
-        && u16_of(head, NETWORK + 6) & 0x3fff == 0
-        && total_len >= HEADERS - NETWORK;
-    if !is_plain {
+    if packet.link_type != LinkType::ETHERNET || u16_of(head, 12) != IPV4 {
         return false;
     }
-    // Padding behind the IP packet is no payload.
-    let end = data.len().min(NETWORK + total_len);
-    let ports = (u16_of(head, TRANSPORT), u16_of(head, TRANSPORT + 2));
-    let protocol = head[NETWORK + 9];
-    let (path, transport) = match protocol {
-        number::TCP => (TCP, tcp(packet, head, end, ports)),
-        number::UDP => (UDP, udp(data, end, ports, options)),
-        _ => return false,
-    };
-    let Some(transport) = transport else {
+    let (_, ip) = head.split_at(NETWORK);
+    over_ipv4(packet, index, options, ip, None, parts)
+}
+
+/// The same with a tag, over IPv6, or both.
+#[inline(never)]
+pub(super) fn decode_rarer(
+    packet: &Packet<'_>,
+    index: u16,
+    options: &DecodeOptions,
+    parts: &mut Vec<Part>,
+) -> bool {
+    let data = packet.data;
+    let Some(head) = data.first_chunk::<{ NETWORK + TAG }>() else {
         return false;
     };
+    if packet.link_type != LinkType::ETHERNET {
+        return false;
+    }
+    let ether_type = u16_of(head, 12);
+    let (ether_type, vlan) = if is_vlan(ether_type) {
+        (u16_of(head, 16), Some(u16_of(head, 14) & 0xfff))
+    } else {
+        (ether_type, None)
+    };
+    let ip = &data[network(vlan)..];
+    match ether_type {
+        IPV4 if ip.len() >= IPV4_HEADER + UDP_HEADER => over_ipv4(packet, index, options, ip, vlan, parts),
+        IPV6 if ip.len() >= IPV6_HEADER + UDP_HEADER => over_ipv6(packet, index, options, ip, vlan, parts),
+        _ => false,
+    }
+}
 
-    let macs_in_key = options.layer_key_mode == LayerKeyMode::L2;
+/// Where the network layer begins.
+#[inline(always)]
+fn network(vlan: Option<u16>) -> usize {
+    if vlan.is_some() { NETWORK + TAG } else { NETWORK }
+}
+
+/// `ip` is what the network layer begins with, at least as far as UDP's header goes.
+#[inline(always)]
+fn over_ipv4(
+    packet: &Packet<'_>,
+    index: u16,
+    options: &DecodeOptions,
+    ip: &[u8],
+    vlan: Option<u16>,
+    parts: &mut Vec<Part>,
+) -> bool {
+    let total_len = usize::from(u16_of(ip, 2));
+    // More fragments, or an offset.
+    let is_fragment = u16_of(ip, 6) & 0x3fff != 0;
+    if ip[0] != 0x45 || is_fragment || total_len < IPV4_HEADER + UDP_HEADER {
+        return false;
+    }
+    let end = packet.data.len().min(network(vlan) + total_len);
+    let ports = (u16_of(ip, IPV4_HEADER), u16_of(ip, IPV4_HEADER + 2));
+    let protocol = ip[9];
+    let at = network(vlan) + IPV4_HEADER;
+    let Some((is_tcp, transport)) = transport(packet, protocol, at, end, ports, options) else {
+        return false;
+    };
+    let macs = packet.data;
     let (key, swapped) = FlowKey::of_ports_over_ipv4(
         options.point,
-        macs_in_key.then(|| (u64_of(head, 6), u64_of(head, 0))),
-        (u32_of(head, NETWORK + 12), u32_of(head, NETWORK + 16)),
+        macs_in_key(options).then(|| (u64_of(macs, 6), u64_of(macs, 0))),
+        (u32_of(ip, 12), u32_of(ip, 16)),
         protocol,
         ports,
     );
+    let path = match vlan {
+        None if is_tcp => TCP_OVER_IPV4,
+        None => UDP_OVER_IPV4,
+        Some(_) => path(&[Layer::Ethernet, Layer::Dot1Q, Layer::Ipv4], is_tcp),
+    };
+    let headers = Headers {
+        path,
+        vlan: vlan.unwrap_or_default().into(),
+        ttl: ip[8],
+        transport,
+        end,
+    };
+    push(packet, index, options, (key, swapped), headers, parts);
+    true
+}
+
+/// As [`over_ipv4`].
+fn over_ipv6(
+    packet: &Packet<'_>,
+    index: u16,
+    options: &DecodeOptions,
+    ip: &[u8],
+    vlan: Option<u16>,
+    parts: &mut Vec<Part>,
+) -> bool {
+    let payload_len = usize::from(u16_of(ip, 4));
+    if ip[0] >> 4 != 6 || payload_len < UDP_HEADER {
+        return false;
+    }
+    let at = network(vlan) + IPV6_HEADER;
+    let end = packet.data.len().min(at + payload_len);
+    let ports = (u16_of(ip, IPV6_HEADER), u16_of(ip, IPV6_HEADER + 2));
+    let protocol = ip[6];
+    let Some((is_tcp, transport)) = transport(packet, protocol, at, end, ports, options) else {
+        return false;
+    };
+    let mut key = FlowKey::new(options.point);
+    key.set_ipv6(u128_of(ip, 8), u128_of(ip, 24));
+    key.set_ports(protocol, ports.0, ports.1);
+    if macs_in_key(options) {
+        key.set_macs(mac_of(packet.data, 6), mac_of(packet.data, 0));
+    }
+    let swapped = key.canonicalize(false);
+    let headers = Headers {
+        path: match vlan {
+            None => path(&[Layer::Ethernet, Layer::Ipv6], is_tcp),
+            Some(_) => path(&[Layer::Ethernet, Layer::Dot1Q, Layer::Ipv6], is_tcp),
+        },
+        vlan: vlan.unwrap_or_default().into(),
+        ttl: ip[7],
+        transport,
+        end,
+    };
+    push(packet, index, options, (key, swapped), headers, parts);
+    true
+}
+
+fn macs_in_key(options: &DecodeOptions) -> bool {
+    options.layer_key_mode == LayerKeyMode::L2
+}
+
+fn path(below: &[Layer], is_tcp: bool) -> LayersPath {
+    let mut path = LayersPath::of(below);
+    path.push(if is_tcp { Layer::Tcp } else { Layer::Udp });
+    path
+}
+
+#[inline(always)]
+fn push(
+    packet: &Packet<'_>,
+    index: u16,
+    options: &DecodeOptions,
+    (key, swapped): (FlowKey, bool),
+    headers: Headers,
+    parts: &mut Vec<Part>,
+) {
+    let transport = headers.transport;
     // As a whole, where it stays: a part is too long to be moved. What nearly none has is set afterwards.
     parts.push(Part {
         key,
@@ -106,35 +243,53 @@ pub(super) fn decode(
         level: 0,
         swapped,
         reassembled: false,
-        path: extended(path, transport.application),
+        path: extended(headers.path, transport.application),
         macs: None,
-        vlan: 0,
+        vlan: headers.vlan,
         tunnel_id: 0,
         tunnel_source_port: 0,
         len: packet.len,
         offset: 0,
         link_type: LinkType::ETHERNET,
-        ttl: head[NETWORK + 8],
+        ttl: headers.ttl,
         probe: transport.probe,
         tcp: transport.tcp,
-        payload: (low_32(transport.payload), low_32(end)),
+        payload: (low_32(transport.payload), low_32(headers.end)),
         fragment: None,
     });
-    if !macs_in_key && let Some(part) = parts.last_mut() {
-        part.macs = Some((mac_of(head, 6), mac_of(head, 0)));
+    if !macs_in_key(options)
+        && let Some(part) = parts.last_mut()
+    {
+        part.macs = Some((mac_of(packet.data, 6), mac_of(packet.data, 0)));
     }
-    true
+}
+
+/// What begins at `at`, and whether it is TCP; `None` if it is neither that nor UDP, or out of the ordinary.
+#[inline(always)]
+fn transport(
+    packet: &Packet<'_>,
+    protocol: u8,
+    at: usize,
+    end: usize,
+    ports: (u16, u16),
+    options: &DecodeOptions,
+) -> Option<(bool, Transport)> {
+    match protocol {
+        number::TCP => Some((true, tcp(packet, at, end, ports)?)),
+        number::UDP => Some((false, udp(packet.data, at, end, ports, options)?)),
+        _ => None,
+    }
 }
 
 #[inline(always)]
-fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16)) -> Option<Transport> {
-    let segment = packet.data.get(TRANSPORT..end)?;
-    let (offset, flags) = (segment.get(12)?, segment.get(13)?);
-    let header_len = usize::from(offset >> 4) * 4;
+fn tcp(packet: &Packet<'_>, at: usize, end: usize, ports: (u16, u16)) -> Option<Transport> {
+    let segment = packet.data.get(at..end)?;
+    let header = segment.first_chunk::<TCP_HEADER>()?;
+    let header_len = usize::from(header[12] >> 4) * 4;
     if header_len < TCP_HEADER || segment.len() < header_len {
         return None;
     }
-    let payload = TRANSPORT + header_len;
+    let payload = at + header_len;
     // Where the capture was cut, the length on the wire tells of the payload.
     let captured_all = end < packet.data.len() || packet.len as usize <= packet.data.len();
     let wire_end = if captured_all { end } else { packet.len as usize };
@@ -144,22 +299,23 @@ fn tcp(packet: &Packet<'_>, head: &[u8; HEADERS], end: usize, ports: (u16, u16))
         probe: Probe::None,
         tcp: TcpSegment {
             present: true,
-            flags: *flags,
-            sequence: u32_of(head, TRANSPORT + 4),
+            flags: header[13],
+            sequence: u32_of(header, 4),
             payload_len: low_32(wire_end.saturating_sub(payload)),
         },
     })
 }
 
 #[inline(always)]
-fn udp(data: &[u8], end: usize, ports: (u16, u16), options: &DecodeOptions) -> Option<Transport> {
+fn udp(data: &[u8], at: usize, end: usize, ports: (u16, u16), options: &DecodeOptions) -> Option<Transport> {
     if tunnel::is_tunnel_port(ports, options) {
         return None;
     }
-    let (application, probe) = application::of_udp(ports, data.get(HEADERS..end)?);
+    let payload = at + UDP_HEADER;
+    let (application, probe) = application::of_udp(ports, data.get(payload..end)?);
     Some(Transport {
         application,
-        payload: HEADERS,
+        payload,
         probe,
         tcp: TcpSegment::default(),
     })
@@ -204,6 +360,8 @@ mod tests {
             macs in prop::array::uniform12(0u8..3),
             addresses in prop::array::uniform8(0u8..3),
             ports in (prop::sample::select(PORTS.to_vec()), prop::sample::select(PORTS.to_vec())),
+            tags in prop::sample::select(vec![&[][..], &[], &[0x8100], &[0x88a8], &[0x8100, 0x8100]]),
+            is_ipv6: bool,
             is_tcp: bool,
             offset in 4u8..8,
             flags: u8,
@@ -213,15 +371,29 @@ mod tests {
             padding in 0usize..8,
         ) -> Vec<u8> {
             let mut frame = macs.to_vec();
-            frame.extend(IPV4.to_be_bytes());
+            for tag in tags {
+                frame.extend(u16::to_be_bytes(*tag));
+                frame.extend([0x20, 100]);
+            }
+            frame.extend(if is_ipv6 { IPV6 } else { IPV4 }.to_be_bytes());
             let transport = if is_tcp { usize::from(offset) * 4 } else { 8 };
-            let total = i32::try_from(20 + transport + payload.len()).unwrap() + more_len;
-            frame.extend([0x45, 0]);
-            frame.extend(u16::try_from(total.max(0)).unwrap().to_be_bytes());
-            frame.extend([0, 1]);
-            frame.extend(fragment.to_be_bytes());
-            frame.extend([64, if is_tcp { 6 } else { 17 }, 0, 0]);
-            frame.extend(addresses);
+            let behind = i32::try_from(transport + payload.len()).unwrap() + more_len;
+            let length = |len: i32| u16::try_from(len.max(0)).unwrap().to_be_bytes();
+            let protocol = if is_tcp { 6 } else { 17 };
+            if is_ipv6 {
+                frame.extend([0x60, 0, 0, 0]);
+                frame.extend(length(behind));
+                // A fragment's header comes first, or none.
+                frame.extend([if fragment == 3 { 44 } else { protocol }, 64]);
+                frame.extend([[0xfd; 12], [0; 12]].iter().zip(addresses.chunks(4)).flat_map(|(a, b)| [a, b].concat()));
+            } else {
+                frame.extend([0x45, 0]);
+                frame.extend(length(20 + behind));
+                frame.extend([0, 1]);
+                frame.extend(fragment.to_be_bytes());
+                frame.extend([64, protocol, 0, 0]);
+                frame.extend(addresses);
+            }
             frame.extend(ports.0.to_be_bytes());
             frame.extend(ports.1.to_be_bytes());
             let mut rest = vec![0; transport.saturating_sub(4)];
@@ -262,7 +434,7 @@ mod tests {
             let packet = Packet::new(Timestamp::ZERO, len, LinkType::ETHERNET, data);
             let options = options(if l2 { LayerKeyMode::L2 } else { LayerKeyMode::L3 });
             let (mut plain, mut walked) = (Vec::new(), Vec::new());
-            if decode(&packet, 3, &options, &mut plain) {
+            if decode(&packet, 3, &options, &mut plain) || decode_rarer(&packet, 3, &options, &mut plain) {
                 walk(&packet, 3, &options, &mut walked);
                 prop_assert_eq!(format!("{plain:?}"), format!("{walked:?}"));
             } else {
@@ -272,16 +444,30 @@ mod tests {
     }
 
     #[test]
-    fn takes_an_ordinary_packet() {
-        let mut frame = vec![2; 12];
-        frame.extend([
-            8, 0, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-        ]);
-        frame.extend([0x9c, 0x40, 0x9c, 0x41, 0, 8, 0, 0]);
-        let packet = Packet::new(Timestamp::ZERO, 42, LinkType::ETHERNET, &frame);
-        let mut parts = Vec::new();
-        assert!(decode(&packet, 0, &options(LayerKeyMode::L2), &mut parts));
-        assert_eq!(parts[0].path.text(), "Ethernet/IPv4/UDP");
-        assert_eq!(parts[0].ports(), Some((40000, 40001)));
+    fn takes_ordinary_packets() {
+        let ipv4: &[u8] = &[0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let mut ipv6 = vec![0x60, 0, 0, 0, 0, 8, 17, 64];
+        ipv6.extend([1; 32]);
+        for (between, ip, path) in [
+            (&[8, 0][..], ipv4, "Ethernet/IPv4/UDP"),
+            (&[0x81, 0, 0x20, 100, 8, 0], ipv4, "Ethernet/Dot1Q/IPv4/UDP"),
+            (&[0x86, 0xdd], &ipv6, "Ethernet/IPv6/UDP"),
+            (
+                &[0x81, 0, 0x20, 100, 0x86, 0xdd],
+                &ipv6,
+                "Ethernet/Dot1Q/IPv6/UDP",
+            ),
+        ] {
+            let udp = [0x9c, 0x40, 0x9c, 0x41, 0, 8, 0, 0];
+            let frame = [&[2; 12][..], between, ip, &udp].concat();
+            let len = u32::try_from(frame.len()).unwrap();
+            let packet = Packet::new(Timestamp::ZERO, len, LinkType::ETHERNET, &frame);
+            let (mut parts, options) = (Vec::new(), options(LayerKeyMode::L2));
+            assert!(
+                decode(&packet, 0, &options, &mut parts) || decode_rarer(&packet, 0, &options, &mut parts)
+            );
+            assert_eq!(parts[0].path.text(), path);
+            assert_eq!(parts[0].ports(), Some((40000, 40001)));
+        }
     }
 }

@@ -260,7 +260,7 @@ impl FlowState {
     #[inline(always)]
     pub(super) fn apply(&mut self, part: &Part, seen: &Seen) {
         let ab = part.swapped == self.is(A_IS_SECOND);
-        if seen.sampling_rate != 1 || self.is(ONE_RATE) || !self.add(ab, seen) {
+        if !self.add(ab, seen) {
             self.add_weighted(ab, seen);
         }
         if self.flags & (DIRTY | EMITTED) != 0 {
@@ -286,16 +286,21 @@ impl FlowState {
         }
     }
 
-    /// Adds packets that stand for themselves; false, with nothing done, if a counter has no room.
+    /// Adds packets that stand for themselves, or are samples of the one rate that the flow has; false, with
+    /// nothing done, if they are not, or a counter has no room.
     #[inline]
     fn add(&mut self, ab: bool, seen: &Seen) -> bool {
+        let rate = if self.is(ONE_RATE) { self.probe_at } else { 1 };
+        if i64::from(seen.sampling_rate) != rate || rate == 0 {
+            return false;
+        }
         let (packets, bytes) = self.counters(ab);
-        let (Some(more_packets), Some(more_bytes)) =
-            (packets.checked_add(seen.packets), bytes.checked_add(seen.bytes))
-        else {
+        let sum = |before: u64, more: u64| more.checked_mul(seen.sampling_rate.into())?.checked_add(before);
+        let all_packets = sum((*packets).into(), seen.packets.into()).map(u32::try_from);
+        let (Some(Ok(all_packets)), Some(all_bytes)) = (all_packets, sum(*bytes, seen.bytes)) else {
             return false;
         };
-        (*packets, *bytes) = (more_packets, more_bytes);
+        (*packets, *bytes) = (all_packets, all_bytes);
         true
     }
 

@@ -146,7 +146,7 @@ impl FlowTable {
         sent |= leaving.send(self);
         if sent {
             drop(moving);
-            self.updates.wait();
+            self.updates.wait_in_background();
         }
     }
 }

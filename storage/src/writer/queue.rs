@@ -113,16 +113,16 @@ impl Queue {
         state.updates >= self.options.commit_updates || state.kept_bytes >= self.options.commit_bytes
     }
 
-    /// Waits while there is more than the bounds allow.
-    pub(super) fn wait_for_room(&self) {
+    /// Waits while there is more than one of so many `parts` of the bounds allows.
+    pub(super) fn wait_for_room(&self, parts: usize) {
         let mut state = locked(&self.state);
-        while self.is_full(&state) && !state.is_closed() {
+        while self.exceeds(&state, parts) && !state.is_closed() {
             state = wait(&self.progress, state);
         }
     }
 
-    fn is_full(&self, state: &State) -> bool {
-        state.updates > self.options.queue_updates || state.bytes > self.options.queue_bytes
+    fn exceeds(&self, state: &State, parts: usize) -> bool {
+        state.updates > self.options.queue_updates / parts || state.bytes > self.options.queue_bytes / parts
     }
 
     /// For the writing thread: waits until a commit is due and lends its batches, or `None` once
@@ -343,13 +343,15 @@ fn is_long(batch: &Batch) -> bool {
     batch.updates.len() > Batch::UPDATES / 2
 }
 
-/// What is in `batch`, with room for more if it is short.
+/// What is in `batch`, with room for more. The sender's list stays where it is, and with the sender; but what is
+/// long is not copied.
 fn roomy(batch: &mut Batch) -> Batch {
-    if is_long(batch) {
-        return std::mem::take(batch);
-    }
     let mut updates = Vec::with_capacity(Batch::UPDATES);
-    updates.append(&mut batch.updates);
+    if is_long(batch) {
+        std::mem::swap(&mut updates, &mut batch.updates);
+    } else {
+        updates.append(&mut batch.updates);
+    }
     let kept = std::mem::take(&mut batch.kept);
     Batch { updates, kept }
 }
