@@ -38,6 +38,7 @@ impl FlowTable {
                 leaving.update(&mut flows.ended, &key, state, &point, finish_type);
             }
             flows.slots.remove(self.flows.hash(&key), slot);
+            flows.slots.prefetch_next();
             return;
         }
     }

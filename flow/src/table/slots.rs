@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use crate::key::FlowKey;
 
 use super::map::KeyHash;
+use super::prefetch::prefetch;
 use super::state::FlowState;
 
 /// A flow with its key; 152 bytes, also where there may be none.
@@ -277,6 +278,14 @@ impl Slots {
             place.store(0, Ordering::Relaxed);
         }
         std::mem::replace(self, Self::new(index))
+    }
+
+    /// Asks for the memory of the slot that [`Self::next_slot`] will look at: its turn is long after that of its
+    /// neighbour.
+    pub(super) fn prefetch_next(&self) {
+        if let Some(slot) = self.slots.get(self.hand) {
+            prefetch(slot);
+        }
     }
 
     /// Gives memory back if most of the slots hold nothing. `hash` is that of a key.
