@@ -25,8 +25,7 @@ use queue::{Queue, locked};
 pub struct WriterOptions {
     /// Updates are durable at most this long after they were sent, while the store keeps up.
     pub commit_interval: Duration,
-    /// As many updates are committed at once, without waiting for the interval. More than 5,000 gain
-    /// nothing but latency.
+    /// As many updates are committed at once, without waiting for the interval.
     pub commit_updates: usize,
     /// So many bytes of kept packets are committed at once, too.
     pub commit_bytes: usize,
@@ -42,7 +41,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             commit_interval: Duration::from_millis(250),
-            commit_updates: 5_000,
+            commit_updates: 10_000,
             commit_bytes: 8 << 20,
             queue_updates: 65_536,
             queue_bytes: 128 << 20,
@@ -154,7 +153,7 @@ impl UpdateSink for StoreWriter {
     }
 
     fn wait_in_background(&self) {
-        self.queue.wait_for_room(8);
+        self.queue.wait_for_room(4);
     }
 
     fn hasten(&self) {
