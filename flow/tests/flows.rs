@@ -8,6 +8,7 @@ use flowtap_flow::flow::FinishType;
 use flowtap_flow::ledger::DropReason;
 use flowtap_flow::packet::{LinkType, Packet};
 use flowtap_flow::point::{ApplicationPorts, ExtraLayers, PointOptions};
+use flowtap_flow::query::FlowUpdate;
 use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
 use support::{
@@ -487,4 +488,39 @@ fn an_orderly_stop_tells_how_flows_ended() {
     bench.table.drain();
     assert_eq!(bench.updates()[0].flow.finish_type, FinishType::Rst);
     assert!(bench.live().is_empty());
+}
+
+#[test]
+fn an_orderly_stop_hands_each_flow_over_once() {
+    let mut bench = Bench::new();
+    bench.see(1000, &udp_frame(true, 1, 2, b"x"));
+    for second in 0..10 {
+        bench.table.tick(Timestamp::from_secs(second));
+    }
+    assert_eq!(
+        bench.updates().len(),
+        1,
+        "so quiet that it is with the store already"
+    );
+    for port in 3..1000 {
+        bench.see(1001, &udp_frame(true, port, 2, b"x"));
+    }
+    bench.table.drain();
+    let updates = bench.updates();
+    assert_eq!(updates.len(), 997);
+    let is_first_and_open = |update: &FlowUpdate| {
+        update.first
+            && update.interval == update.flow.metric
+            && update.flow.finish_type == FinishType::NotFinished
+    };
+    assert!(updates.iter().all(is_first_and_open));
+    assert_eq!(bench.table.stats().flows, 0);
+    bench.table.drain();
+    assert_eq!(bench.updates().len(), 0);
+    bench.see(2000, &udp_frame(true, 1, 2, b"x"));
+    assert_eq!(
+        bench.live()[0].metric.ab_packets,
+        1,
+        "what comes too late begins anew"
+    );
 }

@@ -32,7 +32,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct PcapSocketOptions {
     /// TID of the node that packets are said to be seen at; empty for none.
     pub node_tid: Arc<str>,
-    /// Connections at once; more are closed at once. Each costs a thread and 256 KiB, at worst some
+    /// Connections at once; more are closed at once. Each costs a thread and 128 KiB, at worst some
     /// 1.6 MiB (a packet of 1 MiB, inside gzip).
     pub max_clients: usize,
 }

@@ -1,8 +1,8 @@
 //! The bytes between what was read and what was parsed.
 
 /// Bytes asked of the source in one read: a share of the L2 cache that leaves room for the flow
-/// table's work, and few enough system calls (one for 3,000 small packets).
-pub(super) const READ_SIZE: usize = 256 << 10;
+/// table's work, and few enough system calls (one for 1,600 small packets).
+pub(super) const READ_SIZE: usize = 128 << 10;
 
 /// A flat buffer, filled at its end and emptied from its start.
 ///

@@ -18,8 +18,8 @@ const GZIP_FIRST_BYTE: u8 = 0x1f;
 /// or more members), and may hold several files one after another.
 ///
 /// Packets are lent from the parser's buffer; nothing is copied but, once a read, the beginning of
-/// the record that the read cut. Memory is 256 KiB, at worst 1 MiB for a packet of that size, and
-/// for gzip 320 KiB more.
+/// the record that the read cut. Memory is 128 KiB, at worst 1 MiB for a packet of that size, and
+/// for gzip 192 KiB more.
 ///
 /// Bad input never panics. After an error the stream is lost from there on: drop the parser.
 #[derive(Debug)]

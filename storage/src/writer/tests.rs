@@ -188,6 +188,43 @@ fn send_and_wait(writer: &StoreWriter, mut batch: Batch) {
 }
 
 #[test]
+fn who_is_in_no_hurry_leaves_room_to_others() {
+    let store = Chaos::new();
+    store.refuse(true);
+    let options = WriterOptions {
+        commit_updates: 2,
+        queue_updates: 12,
+        ..patient()
+    };
+    let writer = start(&store, options);
+    let (waits, waited) = (Arc::clone(&writer), Arc::new(AtomicUsize::new(0)));
+    for mut batch in singles(3) {
+        writer.send(&mut batch);
+        writer.wait_in_background();
+    }
+    let background = std::thread::spawn({
+        let waited = Arc::clone(&waited);
+        move || {
+            waits.send(&mut singles(1).remove(0));
+            waits.wait_in_background();
+            waited.store(1, Ordering::SeqCst);
+        }
+    });
+    until("four are queued", || writer.stats().queued_updates == 4);
+    for batch in singles(8) {
+        send_and_wait(&writer, batch);
+    }
+    assert_eq!(writer.stats().queued_updates, 12);
+    assert_eq!(
+        waited.load(Ordering::SeqCst),
+        0,
+        "a third of the room is too much for it"
+    );
+    store.refuse(false);
+    background.join().unwrap();
+}
+
+#[test]
 fn a_store_that_fails_loses_nothing() {
     let store = Chaos::new();
     store.refuse(true);
