@@ -18,9 +18,10 @@ build: setup-build ## the optimized binary, target/release/flowtap
 	$(CARGO) build --locked --release
 
 .PHONY: check
-check: setup-build setup-lint ## format, lints, docs, shell scripts, crate walls, licences
+check: setup-build setup-lint ## format, lints, docs, shell scripts, crate walls, licences; fuzz targets compile
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	shellcheck -x -P SCRIPTDIR $(SHELL_SCRIPTS)
 	$(CARGO) test --locked --quiet --test walls
