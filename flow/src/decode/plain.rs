@@ -23,8 +23,8 @@ const IPV6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 
-const TCP_OVER_IPV4: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Tcp]);
-const UDP_OVER_IPV4: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Ipv4, Layer::Udp]);
+const UNTAGGED: LayersPath = LayersPath::of(&[Layer::Ethernet]);
+const TAGGED: LayersPath = LayersPath::of(&[Layer::Ethernet, Layer::Dot1Q]);
 
 fn u16_of(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -53,14 +53,21 @@ fn mac_of(bytes: &[u8], at: usize) -> MacAddr {
     MacAddr(mac)
 }
 
-/// What the headers say, but for the key.
-struct Headers {
-    path: LayersPath,
-    vlan: u64,
+/// What an IP header says.
+struct Network {
+    /// Bytes of the header itself, and how many it says stand behind it.
+    header_len: usize,
+    payload_len: usize,
+    /// Source and destination.
+    addresses: Addresses,
+    protocol: u8,
     ttl: u8,
-    transport: Transport,
-    /// Where the IP packet ends. Padding behind it is no payload.
-    end: usize,
+    layer: Layer,
+}
+
+enum Addresses {
+    V4(u32, u32),
+    V6(u128, u128),
 }
 
 /// What stands behind the ports.
@@ -114,7 +121,7 @@ pub(super) fn decode_rarer(
     } else {
         (ether_type, None)
     };
-    let ip = &data[network(vlan)..];
+    let ip = &data[begin_of_network(vlan)..];
     match ether_type {
         IPV4 if ip.len() >= IPV4_HEADER + UDP_HEADER => over_ipv4(packet, index, options, ip, vlan, parts),
         IPV6 if ip.len() >= IPV6_HEADER + UDP_HEADER => over_ipv6(packet, index, options, ip, vlan, parts),
@@ -124,7 +131,7 @@ pub(super) fn decode_rarer(
 
 /// Where the network layer begins.
 #[inline(always)]
-fn network(vlan: Option<u16>) -> usize {
+fn begin_of_network(vlan: Option<u16>) -> usize {
     if vlan.is_some() { NETWORK + TAG } else { NETWORK }
 }
 
@@ -144,35 +151,15 @@ fn over_ipv4(
     if ip[0] != 0x45 || is_fragment || total_len < IPV4_HEADER + UDP_HEADER {
         return false;
     }
-    let end = packet.data.len().min(network(vlan) + total_len);
-    let ports = (u16_of(ip, IPV4_HEADER), u16_of(ip, IPV4_HEADER + 2));
-    let protocol = ip[9];
-    let at = network(vlan) + IPV4_HEADER;
-    let Some((is_tcp, transport)) = transport(packet, protocol, at, end, ports, options) else {
-        return false;
-    };
-    let macs = packet.data;
-    let (key, swapped) = FlowKey::of_ports_over_ipv4(
-        options.point,
-        macs_in_key(options).then(|| (u64_of(macs, 6), u64_of(macs, 0))),
-        (u32_of(ip, 12), u32_of(ip, 16)),
-        protocol,
-        ports,
-    );
-    let path = match vlan {
-        None if is_tcp => TCP_OVER_IPV4,
-        None => UDP_OVER_IPV4,
-        Some(_) => path(&[Layer::Ethernet, Layer::Dot1Q, Layer::Ipv4], is_tcp),
-    };
-    let headers = Headers {
-        path,
-        vlan: vlan.unwrap_or_default().into(),
+    let network = Network {
+        header_len: IPV4_HEADER,
+        payload_len: total_len - IPV4_HEADER,
+        addresses: Addresses::V4(u32_of(ip, 12), u32_of(ip, 16)),
+        protocol: ip[9],
         ttl: ip[8],
-        transport,
-        end,
+        layer: Layer::Ipv4,
     };
-    push(packet, index, options, (key, swapped), headers, parts);
-    true
+    over_ip(packet, index, options, ip, vlan, &network, parts)
 }
 
 /// As [`over_ipv4`].
@@ -188,54 +175,46 @@ fn over_ipv6(
     if ip[0] >> 4 != 6 || payload_len < UDP_HEADER {
         return false;
     }
-    let at = network(vlan) + IPV6_HEADER;
-    let end = packet.data.len().min(at + payload_len);
-    let ports = (u16_of(ip, IPV6_HEADER), u16_of(ip, IPV6_HEADER + 2));
-    let protocol = ip[6];
-    let Some((is_tcp, transport)) = transport(packet, protocol, at, end, ports, options) else {
-        return false;
-    };
-    let mut key = FlowKey::new(options.point);
-    key.set_ipv6(u128_of(ip, 8), u128_of(ip, 24));
-    key.set_ports(protocol, ports.0, ports.1);
-    if macs_in_key(options) {
-        key.set_macs(mac_of(packet.data, 6), mac_of(packet.data, 0));
-    }
-    let swapped = key.canonicalize(false);
-    let headers = Headers {
-        path: match vlan {
-            None => path(&[Layer::Ethernet, Layer::Ipv6], is_tcp),
-            Some(_) => path(&[Layer::Ethernet, Layer::Dot1Q, Layer::Ipv6], is_tcp),
-        },
-        vlan: vlan.unwrap_or_default().into(),
+    let network = Network {
+        header_len: IPV6_HEADER,
+        payload_len,
+        addresses: Addresses::V6(u128_of(ip, 8), u128_of(ip, 24)),
+        protocol: ip[6],
         ttl: ip[7],
-        transport,
-        end,
+        layer: Layer::Ipv6,
     };
-    push(packet, index, options, (key, swapped), headers, parts);
-    true
+    over_ip(packet, index, options, ip, vlan, &network, parts)
 }
 
 fn macs_in_key(options: &DecodeOptions) -> bool {
     options.layer_key_mode == LayerKeyMode::L2
 }
 
-fn path(below: &[Layer], is_tcp: bool) -> LayersPath {
-    let mut path = LayersPath::of(below);
-    path.push(if is_tcp { Layer::Tcp } else { Layer::Udp });
-    path
-}
-
+/// What both versions of IP have in common.
 #[inline(always)]
-fn push(
+fn over_ip(
     packet: &Packet<'_>,
     index: u16,
     options: &DecodeOptions,
-    (key, swapped): (FlowKey, bool),
-    headers: Headers,
+    ip: &[u8],
+    vlan: Option<u16>,
+    network: &Network,
     parts: &mut Vec<Part>,
-) {
-    let transport = headers.transport;
+) -> bool {
+    let at = begin_of_network(vlan) + network.header_len;
+    // Padding behind the IP packet is no payload.
+    let end = packet.data.len().min(at + network.payload_len);
+    let ports = (u16_of(ip, network.header_len), u16_of(ip, network.header_len + 2));
+    let Some((layer, transport)) = transport(packet, network.protocol, at, end, ports, options) else {
+        return false;
+    };
+    let mut path = if vlan.is_some() { TAGGED } else { UNTAGGED };
+    path.push(network.layer);
+    path.push(layer);
+    if let Some(layer) = transport.application {
+        path.push(layer);
+    }
+    let (key, swapped) = key(packet.data, options, network, ports);
     // As a whole, where it stays: a part is too long to be moved. What nearly none has is set afterwards.
     parts.push(Part {
         key,
@@ -243,18 +222,18 @@ fn push(
         level: 0,
         swapped,
         reassembled: false,
-        path: extended(headers.path, transport.application),
+        path,
         macs: None,
-        vlan: headers.vlan,
+        vlan: vlan.unwrap_or_default().into(),
         tunnel_id: 0,
         tunnel_source_port: 0,
         len: packet.len,
         offset: 0,
         link_type: LinkType::ETHERNET,
-        ttl: headers.ttl,
+        ttl: network.ttl,
         probe: transport.probe,
         tcp: transport.tcp,
-        payload: (low_32(transport.payload), low_32(headers.end)),
+        payload: (low_32(transport.payload), low_32(end)),
         fragment: None,
     });
     if !macs_in_key(options)
@@ -262,9 +241,32 @@ fn push(
     {
         part.macs = Some((mac_of(packet.data, 6), mac_of(packet.data, 0)));
     }
+    true
 }
 
-/// What begins at `at`, and whether it is TCP; `None` if it is neither that nor UDP, or out of the ordinary.
+/// The key, and whether it has the packet's ends the other way round; `macs` is what the packet begins with.
+#[inline(always)]
+fn key(macs: &[u8], options: &DecodeOptions, network: &Network, ports: (u16, u16)) -> (FlowKey, bool) {
+    let (source, destination) = match network.addresses {
+        // In registers, for most packets come here.
+        Addresses::V4(source, destination) => {
+            let macs = macs_in_key(options).then(|| (u64_of(macs, 6), u64_of(macs, 0)));
+            let addresses = (source, destination);
+            return FlowKey::of_ports_over_ipv4(options.point, macs, addresses, network.protocol, ports);
+        }
+        Addresses::V6(source, destination) => (source, destination),
+    };
+    let mut key = FlowKey::new(options.point);
+    key.set_ipv6(source, destination);
+    key.set_ports(network.protocol, ports.0, ports.1);
+    if macs_in_key(options) {
+        key.set_macs(mac_of(macs, 6), mac_of(macs, 0));
+    }
+    let swapped = key.canonicalize(false);
+    (key, swapped)
+}
+
+/// What begins at `at`, with the layer's name; `None` if it is neither TCP nor UDP, or out of the ordinary.
 #[inline(always)]
 fn transport(
     packet: &Packet<'_>,
@@ -273,10 +275,10 @@ fn transport(
     end: usize,
     ports: (u16, u16),
     options: &DecodeOptions,
-) -> Option<(bool, Transport)> {
+) -> Option<(Layer, Transport)> {
     match protocol {
-        number::TCP => Some((true, tcp(packet, at, end, ports)?)),
-        number::UDP => Some((false, udp(packet.data, at, end, ports, options)?)),
+        number::TCP => Some((Layer::Tcp, tcp(packet, at, end, ports)?)),
+        number::UDP => Some((Layer::Udp, udp(packet.data, at, end, ports, options)?)),
         _ => None,
     }
 }
@@ -319,14 +321,6 @@ fn udp(data: &[u8], at: usize, end: usize, ports: (u16, u16), options: &DecodeOp
         probe,
         tcp: TcpSegment::default(),
     })
-}
-
-#[inline(always)]
-fn extended(mut path: LayersPath, application: Option<Layer>) -> LayersPath {
-    if let Some(layer) = application {
-        path.push(layer);
-    }
-    path
 }
 
 fn low_32(value: usize) -> u32 {
