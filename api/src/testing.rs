@@ -1,12 +1,12 @@
 //! Flows to test with.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use flowtap_flow::flow::{
     FinishType, Flow, FlowId, FlowMetric, IcmpLayer, IcmpType, LinkLayer, MacAddr, NetworkLayer,
     TransportLayer, TransportProtocol,
 };
+use flowtap_flow::text::Text;
 use flowtap_flow::timestamp::Timestamp;
 
 fn flow(number: u64, layers: &str, application: &str) -> Flow {
@@ -23,8 +23,8 @@ fn flow(number: u64, layers: &str, application: &str) -> Flow {
         tracking_id: FlowId(0xa000 + number),
         l3_tracking_id: FlowId(0xb000 + number),
         parent_uuid: FlowId::NONE,
-        layers_path: Arc::from(layers),
-        application: Arc::from(application),
+        layers_path: layers.into(),
+        application: application.into(),
         link: Some(LinkLayer {
             a: MacAddr([2, 0, 0, 0, 0, 1]),
             b: MacAddr([2, 0, 0, 0, 0, 2]),
@@ -37,8 +37,8 @@ fn flow(number: u64, layers: &str, application: &str) -> Flow {
         last_update_metric: None,
         start,
         last: start,
-        node_tid: Arc::from(""),
-        capture_id: Arc::from(""),
+        node_tid: Text::default(),
+        capture_id: Text::default(),
         raw_packets_captured: 0,
         finish_type: FinishType::NotFinished,
         sampling: None,
@@ -66,8 +66,8 @@ pub(crate) fn tcp_flow(number: u64) -> Flow {
     flow.last_update_metric = Some(flow.metric);
     flow.metric.rtt = 1_500;
     flow.parent_uuid = FlowId(5);
-    flow.node_tid = Arc::from("node");
-    flow.capture_id = Arc::from("capture");
+    flow.node_tid = "node".into();
+    flow.capture_id = "capture".into();
     flow.finish_type = FinishType::Fin;
     flow
 }

@@ -3,8 +3,6 @@
 mod layer;
 mod metric;
 
-use std::sync::Arc;
-
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -14,6 +12,7 @@ pub use layer::{
 };
 pub use metric::{FinishType, FlowMetric, IpMetric, Sampling, TcpMetric};
 
+use crate::text::Text;
 use crate::timestamp::Timestamp;
 
 /// What rarely stands beside the fixed fields. Stored as one JSON document.
@@ -54,9 +53,9 @@ pub struct Flow {
     /// The flow that carries this one in a tunnel, or [`FlowId::NONE`].
     pub parent_uuid: FlowId,
     /// Names of the layers joined by `/`.
-    pub layers_path: Arc<str>,
+    pub layers_path: Text,
     /// The last layer, or what a port stands for.
-    pub application: Arc<str>,
+    pub application: Text,
     /// Ethernet addresses, if there were any.
     pub link: Option<LinkLayer>,
     /// IP addresses, if there were any.
@@ -74,9 +73,9 @@ pub struct Flow {
     /// The last packet.
     pub last: Timestamp,
     /// TID of the node where it was seen; empty if that is in no topology.
-    pub node_tid: Arc<str>,
+    pub node_tid: Text,
     /// UUID of the capture that saw it.
-    pub capture_id: Arc<str>,
+    pub capture_id: Text,
     /// Raw packets kept, whether still here or already stored.
     pub raw_packets_captured: u32,
     /// How it ended.

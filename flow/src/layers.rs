@@ -2,9 +2,11 @@
 
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use dashmap::{DashMap, Entry};
+
+use crate::text::Text;
 
 macro_rules! layers {
     ($($variant:ident = $code:literal => $name:literal),+ $(,)?) => {
@@ -104,6 +106,12 @@ impl LayersPath {
         true
     }
 
+    /// True if `layer` is the innermost.
+    #[must_use]
+    pub fn ends_with(self, layer: Layer) -> bool {
+        self.0.to_le_bytes()[0] == layer as u8
+    }
+
     /// The innermost layer.
     #[must_use]
     pub fn last(self) -> Option<Layer> {
@@ -149,9 +157,9 @@ pub struct PathText {
     /// The layers.
     pub path: LayersPath,
     /// `Ethernet/IPv4/TCP`.
-    pub text: Arc<str>,
+    pub text: Text,
     /// The innermost layer's name.
-    pub application: Arc<str>,
+    pub application: Text,
 }
 
 impl PathText {
@@ -159,8 +167,8 @@ impl PathText {
         let application = path.last().map_or("", Layer::name);
         Self {
             path,
-            text: Arc::from(path.text()),
-            application: Arc::from(application),
+            text: Text::lasting(&path.text()),
+            application: Text::lasting(application),
         }
     }
 }
@@ -221,6 +229,24 @@ impl PathId {
     }
 }
 
+/// The numbers of paths that one reader meets, each in the one place that its layers choose: most new flows of a
+/// source are of few kinds.
+#[derive(Debug, Default)]
+pub(crate) struct KnownPaths([(LayersPath, PathId); 16]);
+
+impl KnownPaths {
+    /// As [`PathId::of`].
+    pub(crate) fn number(&mut self, path: LayersPath) -> PathId {
+        // The innermost layers differ most.
+        let [last, before, ..] = path.0.to_le_bytes();
+        let known = &mut self.0[usize::from(last ^ before << 2) % 16];
+        if known.0 != path {
+            *known = (path, PathId::of(path));
+        }
+        known.1
+    }
+}
+
 impl PathId {
     /// True for ARP and DNS, whose conversations end after a short silence.
     #[must_use]
@@ -233,3 +259,32 @@ impl PathId {
 
 /// One bit for each path number.
 static SHORT_LIVED: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_knows_each_path_by_its_number() {
+        let layers = [
+            Layer::Ethernet,
+            Layer::Dot1Q,
+            Layer::Ipv4,
+            Layer::Ipv6,
+            Layer::Tcp,
+            Layer::Udp,
+        ];
+        let mut known = KnownPaths::default();
+        for _ in 0..2 {
+            for outer in layers {
+                for inner in layers {
+                    let path = LayersPath::of(&[Layer::Ethernet, outer, inner]);
+                    assert_eq!(known.number(path), PathId::of(path));
+                    assert_eq!(known.number(path).resolve().path, path);
+                    assert!(path.ends_with(inner));
+                }
+            }
+        }
+        assert_eq!(known.number(LayersPath::default()), PathId::default());
+    }
+}

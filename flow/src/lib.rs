@@ -19,5 +19,6 @@ pub mod pcap;
 pub mod point;
 pub mod query;
 pub mod table;
+pub mod text;
 pub mod timestamp;
 pub mod union;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::packet::Sink;
+use crate::text::Text;
 
 /// Which layers make two packets belong to one flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +43,9 @@ impl ExtraLayers {
 #[serde(default, deny_unknown_fields)]
 pub struct ApplicationPorts {
     /// TCP port to name.
-    pub tcp: HashMap<u16, Arc<str>>,
+    pub tcp: HashMap<u16, Text>,
     /// UDP port to name.
-    pub udp: HashMap<u16, Arc<str>>,
+    pub udp: HashMap<u16, Text>,
 }
 
 /// How packets of one capture become flows.

@@ -16,6 +16,7 @@ use flowtap_flow::query::{
     Batch, Cancel, FlowQuery, FlowReader, FlowRef, FlowUpdate, FlowVisitor, MetricVisitor, PacketVisitor,
     ReadError, TimeRange,
 };
+use flowtap_flow::text::Text;
 use flowtap_flow::timestamp::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -51,8 +52,8 @@ pub(crate) fn raw_packet() -> impl Strategy<Value = RawPacket> {
     )
 }
 
-fn text(pool: &'static [&'static str]) -> impl Strategy<Value = Arc<str>> {
-    select(pool).prop_map(Arc::from)
+fn text(pool: &'static [&'static str]) -> impl Strategy<Value = Text> {
+    select(pool).prop_map(Text::from)
 }
 
 fn counter() -> impl Strategy<Value = u64> {

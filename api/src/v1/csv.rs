@@ -90,8 +90,6 @@ impl Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::testing;
 
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn separators_in_text_are_quoted() {
         let flow = Flow {
-            application: Arc::from("a,\"b\"\n"),
+            application: "a,\"b\"\n".into(),
             ..testing::arp_flow(1)
         };
         let mut line = Vec::new();

@@ -291,7 +291,7 @@ pub(crate) fn sample() -> ListReader {
     flows.extend((4..=6).map(testing::tcp_flow));
     flows[0].raw_packets_captured = 3;
     flows[1].raw_packets_captured = 2;
-    flows[1].capture_id = Arc::from(sflow_id());
+    flows[1].capture_id = sflow_id().as_str().into();
     let packet = |flow: u64, index: u32, offset_nanos: i64| {
         let start = flows[usize::try_from(flow).unwrap() - 1].start;
         let timestamp = Timestamp::from_nanos(start.nanos() + offset_nanos);

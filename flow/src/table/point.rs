@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::kept::{PacketChunk, RawBudget};
 use crate::point::PointOptions;
+use crate::text::Text;
 
 /// What one reader keeps at the moment, where queries can see it. A chunk is whole between any two packets.
 pub(super) type OpenChunk = parking_lot::Mutex<PacketChunk>;
@@ -13,7 +14,8 @@ pub(super) type OpenChunk = parking_lot::Mutex<PacketChunk>;
 #[derive(Debug)]
 pub(super) struct Point {
     pub(super) number: u32,
-    pub(super) node_tid: Arc<str>,
+    pub(super) node_tid: Text,
+    pub(super) capture_id: Text,
     pub(super) options: PointOptions,
     pub(super) budget: Arc<RawBudget>,
     /// Of each reader, what it has not handed over.
@@ -28,13 +30,14 @@ pub(super) struct Point {
 impl Point {
     pub(super) fn new(
         number: u32,
-        node_tid: Arc<str>,
+        (capture_id, node_tid): (Text, Text),
         options: PointOptions,
         budget: Arc<RawBudget>,
     ) -> Self {
         Self {
             number,
             node_tid,
+            capture_id,
             options,
             budget,
             chunks: Mutex::default(),
@@ -78,7 +81,7 @@ impl Point {
     /// The node, as it goes into UUIDs: its TID, as Skydive has it, and what tells twins apart.
     pub(super) fn identity(&self) -> Arc<str> {
         match self.twin() {
-            0 => Arc::clone(&self.node_tid),
+            0 => Arc::from(&*self.node_tid),
             twin => format!("{}#{twin}", self.node_tid).into(),
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::kept::RawBudget;
 use crate::point::PointOptions;
+use crate::text::Text;
 
 use super::point::{OpenChunk, Point};
 
 /// Capture and node.
-type Id = (Arc<str>, Arc<str>);
+type Id = (Text, Text);
 
 /// All of them. A number is that of a slot; one that is free is given again.
 #[derive(Default)]
@@ -39,7 +40,7 @@ impl PointList {
 
     /// Another reader for the capture of `options` at a node.
     pub(super) fn open(&mut self, node_tid: &str, options: &PointOptions, budget: &Arc<RawBudget>) -> Opened {
-        let id = (options.capture_id.clone(), Arc::from(node_tid));
+        let id = (Text::lasting(&options.capture_id), Text::lasting(node_tid));
         let point = match self.by_id.get(&id) {
             Some(point) => Arc::clone(point),
             None => self.add(id, options, budget),
@@ -61,8 +62,8 @@ impl PointList {
             self.slots.len() - 1
         });
         let number = u32::try_from(place).unwrap_or(u32::MAX);
-        let (node_tid, options) = (Arc::clone(&id.1), options.clone());
-        let point = Arc::new(Point::new(number, node_tid, options, Arc::clone(budget)));
+        let point = Point::new(number, id.clone(), options.clone(), Arc::clone(budget));
+        let point = Arc::new(point);
         self.slots[place] = Some(Arc::clone(&point));
         self.by_id.insert(id, Arc::clone(&point));
         point
@@ -93,7 +94,7 @@ impl PointList {
                 && !point.has_news()
                 && point.quiet_since() < before
             {
-                let id = (point.options.capture_id.clone(), Arc::clone(&point.node_tid));
+                let id = (point.capture_id.clone(), point.node_tid.clone());
                 self.by_id.remove(&id);
                 *slot = None;
             }

@@ -10,7 +10,7 @@ use crate::defrag::Defragmenter;
 use crate::extra_layers;
 use crate::flow::{FinishType, FlowId};
 use crate::kept::PacketChunk;
-use crate::layers::{Layer, LayersPath, PathId};
+use crate::layers::{KnownPaths, Layer};
 use crate::ledger::{DropReason, Ledger};
 use crate::packet::{BATCH, Packet, Sink};
 use crate::point::ExtraLayers;
@@ -42,8 +42,7 @@ pub(super) struct PointSink {
     parts: Vec<Part>,
     runs: Vec<Run>,
     leaving: Leaving,
-    /// The path looked up last: most new flows of a source look alike.
-    path: (LayersPath, PathId),
+    paths: KnownPaths,
     /// The node, as it goes into UUIDs.
     identity: Arc<str>,
     /// What is kept and not handed over.
@@ -92,7 +91,7 @@ impl PointSink {
             parts: Vec::with_capacity(BATCH * 2),
             runs: Vec::with_capacity(BATCH * 2),
             leaving: Leaving::default(),
-            path: (LayersPath::default(), PathId::default()),
+            paths: KnownPaths::default(),
             chunk,
             open_chunk: None,
             identity,
@@ -117,13 +116,6 @@ impl PointSink {
             }
         }
         self.leaving.send(&self.table)
-    }
-
-    fn path(&mut self, path: LayersPath) -> PathId {
-        if self.path.0 != path {
-            self.path = (path, PathId::of(path));
-        }
-        self.path.1
     }
 
     /// What `part` of `packet` counts.
@@ -212,7 +204,7 @@ impl PointSink {
     /// A new flow; `ended` is that of its shard.
     fn begin(&mut self, part: &Part, ended: &mut Ended, at: i64) -> FlowState {
         self.leaving.begun += 1;
-        let path = self.path(part.path);
+        let path = self.paths.number(part.path);
         let mut state = FlowState::begin(&part.key, part, path, at, &self.identity);
         let collides = ended.collides(self.point.number, state.start_millis(), state.uuid);
         if let Some(number) = collides {

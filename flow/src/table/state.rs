@@ -1,7 +1,5 @@
 //! One flow as the table holds it: 88 bytes beside its 64-byte key.
 
-use std::sync::Arc;
-
 use crate::decode::{Part, Probe, TcpSegment};
 use crate::flow::{FinishType, Flow, FlowId, FlowMetric, LinkLayer, NetworkLayer, TransportLayer};
 use crate::flow::{IcmpLayer, IpMetric, MacAddr, Sampling, TransportProtocol, ip_from_bytes};
@@ -272,9 +270,16 @@ impl FlowState {
         if part.probe != Probe::None && seen.exact {
             self.probe(part.probe, ab, seen.at);
         }
-        if part.tcp.present {
+        if part.tcp.present && self.heeds(part) {
             self.tcp(part, ab, seen);
         }
+    }
+
+    /// False for a segment that does no more than to carry on, as nearly all do.
+    #[inline]
+    fn heeds(&self, part: &Part) -> bool {
+        const REMARKABLE: u8 = TcpSegment::SYN | TcpSegment::FIN | TcpSegment::RST;
+        part.tcp.flags & REMARKABLE != 0 || part.path.ends_with(Layer::Tls) || self.extra.is_some()
     }
 
     /// The counters of one direction: packets, bytes.
@@ -408,6 +413,8 @@ impl FlowState {
         }
     }
 
+    /// What there is to a segment, if any of it [concerns](Self::heeds) the flow.
+    #[inline(never)]
     fn tcp(&mut self, part: &Part, ab: bool, seen: &Seen) {
         let segment = &part.tcp;
         if segment.has(TcpSegment::SYN) && !segment.has(TcpSegment::ACK) {
@@ -425,7 +432,7 @@ impl FlowState {
         }
         // A handshake carries nothing: what the connection is for shows in its first payload.
         if segment.payload_len > 0
-            && part.path.last() == Some(Layer::Tls)
+            && part.path.ends_with(Layer::Tls)
             && !self.is(EMITTED)
             && self.path.resolve().path.last() == Some(Layer::Tcp)
         {
@@ -511,7 +518,7 @@ impl FlowState {
                     .or_else(|| ports.get(&transport.b))
                     .cloned()
             })
-            .unwrap_or_else(|| Arc::clone(&path.application));
+            .unwrap_or_else(|| path.application.clone());
         let macs: Option<(MacAddr, MacAddr)> = key
             .macs()
             .map(|(first, second)| order(first, second))
@@ -521,7 +528,7 @@ impl FlowState {
             tracking_id,
             l3_tracking_id,
             parent_uuid: key.parent(),
-            layers_path: Arc::clone(&path.text),
+            layers_path: path.text.clone(),
             application,
             link: macs.map(|(a, b)| LinkLayer { a, b, id: vlan }),
             network: self.network(key),
@@ -535,7 +542,7 @@ impl FlowState {
             start: Timestamp::from_nanos(self.start),
             last: Timestamp::from_nanos(self.last),
             node_tid: point.node_tid.clone(),
-            capture_id: point.options.capture_id.clone(),
+            capture_id: point.capture_id.clone(),
             raw_packets_captured: self.raw_kept,
             finish_type,
             sampling: self.sampling(),

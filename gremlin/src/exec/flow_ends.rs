@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use flowtap_flow::flow::{Flow, FlowId, LinkLayer, MacAddr};
+use flowtap_flow::text::Text;
 use flowtap_flow::timestamp::Timestamp;
 use flowtap_topology::{Node, Snapshot, Tid};
 use serde_json::Value as Json;
@@ -41,7 +42,7 @@ enum Which {
 struct Seen {
     start: Timestamp,
     uuid: FlowId,
-    node_tid: Arc<str>,
+    node_tid: Text,
     link: Option<LinkLayer>,
 }
 

@@ -2,12 +2,12 @@
 //! ([`super::block`]) both hold.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use flowtap_flow::flow::{
     FinishType, Flow, FlowExtra, FlowId, FlowMetric, IcmpLayer, IcmpType, LinkLayer, MacAddr, NetworkLayer,
     Sampling, TransportLayer, TransportProtocol, ip_from_bytes,
 };
+use flowtap_flow::text::Text;
 use flowtap_flow::timestamp::Timestamp;
 
 /// How many there are. No more than 32: a block names them by the bits of a number.
@@ -195,7 +195,7 @@ impl Values<'_> {
     }
 
     /// The flow; `texts` is the segment's dictionary.
-    pub(super) fn flow(&self, texts: &[Arc<str>]) -> Result<Flow, Damaged> {
+    pub(super) fn flow(&self, texts: &[Text]) -> Result<Flow, Damaged> {
         Ok(Flow {
             uuid: self.uuid()?,
             tracking_id: self.unsigned(13).map(FlowId)?,
@@ -278,7 +278,7 @@ impl Values<'_> {
         }
     }
 
-    fn text(&self, column: usize, texts: &[Arc<str>]) -> Result<Arc<str>, Damaged> {
+    fn text(&self, column: usize, texts: &[Text]) -> Result<Text, Damaged> {
         let id: usize = self.number(column)?;
         texts.get(id).cloned().ok_or(Damaged)
     }

@@ -1,9 +1,9 @@
 //! Texts that many flows share, kept once a segment.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use ahash::RandomState;
+use flowtap_flow::text::Text;
 use rusqlite::{CachedStatement, Connection};
 
 /// The texts of a flow.
@@ -21,21 +21,21 @@ pub(super) enum Slot {
 /// hundreds, about 100 bytes each; a new segment starts anew.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
-    ids: HashMap<Arc<str>, i64, RandomState>,
+    ids: HashMap<Text, i64, RandomState>,
     /// Of each slot, texts that it had, each in the place that its memory chooses. Flows share their texts'
     /// memory, so comparing two pointers mostly saves the hash.
     recent: [[Option<Known>; RECENT]; 4],
 }
 
 /// A text and its number.
-type Known = (Arc<str>, i64);
+type Known = (Text, i64);
 
 /// Texts of a slot that are found by their memory: more than most traffic has protocols.
 const RECENT: usize = 16;
 
-fn place(text: &Arc<str>) -> usize {
+fn place(text: &Text) -> usize {
     // Nothing that is allocated is closer to the next than 16 bytes.
-    (Arc::as_ptr(text).addr() / 16) % RECENT
+    (text.as_ptr().addr() / 16) % RECENT
 }
 
 impl Dictionary {
@@ -59,12 +59,12 @@ impl Dictionary {
     pub(super) fn id(
         &mut self,
         slot: Slot,
-        text: &Arc<str>,
+        text: &Text,
         insert: &mut CachedStatement<'_>,
     ) -> rusqlite::Result<i64> {
         let recent = &mut self.recent[slot as usize][place(text)];
         if let Some((recent, id)) = recent
-            && Arc::ptr_eq(recent, text)
+            && recent.is_same(text)
         {
             return Ok(*id);
         }
@@ -73,23 +73,23 @@ impl Dictionary {
             None => {
                 let id = i64::try_from(self.ids.len()).unwrap_or(i64::MAX);
                 insert.execute((id, &**text))?;
-                self.ids.insert(Arc::clone(text), id);
+                self.ids.insert(text.clone(), id);
                 id
             }
         };
-        *recent = Some((Arc::clone(text), id));
+        *recent = Some((text.clone(), id));
         Ok(id)
     }
 }
 
 /// Appends to `texts`, whose positions are the numbers, what a segment has learned since.
-pub(super) fn extend(connection: &Connection, texts: &mut Vec<Arc<str>>) -> rusqlite::Result<()> {
+pub(super) fn extend(connection: &Connection, texts: &mut Vec<Text>) -> rusqlite::Result<()> {
     let mut statement =
         connection.prepare_cached("SELECT text FROM dictionary WHERE id >= ?1 ORDER BY id")?;
     let known = i64::try_from(texts.len()).unwrap_or(i64::MAX);
     let mut rows = statement.query([known])?;
     while let Some(row) = rows.next()? {
-        texts.push(Arc::from(row.get_ref(0)?.as_str()?));
+        texts.push(Text::from(row.get_ref(0)?.as_str()?));
     }
     Ok(())
 }

@@ -6,12 +6,12 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use flowtap_flow::filter::{
     FieldValue, FlowField, FlowFilter, LayerEnd, LayerPart, MetricField, Predicate, Value,
 };
 use flowtap_flow::flow::{FlowId, MacAddr, TransportProtocol};
+use flowtap_flow::text::Text;
 
 use super::columns::mac_number;
 
@@ -25,11 +25,11 @@ const NOTHING: &str = "0";
 
 /// A condition on rows of `flow`, or `None` if the filter says nothing that SQL can use. `texts` is
 /// the segment's dictionary.
-pub(super) fn narrow(filter: &FlowFilter, texts: &[Arc<str>]) -> Option<String> {
+pub(super) fn narrow(filter: &FlowFilter, texts: &[Text]) -> Option<String> {
     narrow_at(filter, texts, 0)
 }
 
-fn narrow_at(filter: &FlowFilter, texts: &[Arc<str>], depth: usize) -> Option<String> {
+fn narrow_at(filter: &FlowFilter, texts: &[Text], depth: usize) -> Option<String> {
     if depth > MAX_DEPTH {
         return None;
     }
@@ -46,7 +46,7 @@ fn narrow_at(filter: &FlowFilter, texts: &[Arc<str>], depth: usize) -> Option<St
     }
 }
 
-fn narrow_field(field: &FlowField, predicate: &Predicate, texts: &[Arc<str>]) -> Option<String> {
+fn narrow_field(field: &FlowField, predicate: &Predicate, texts: &[Text]) -> Option<String> {
     match field {
         FlowField::Uuid => ids("uuid", predicate),
         FlowField::TrackingId => ids("tracking", predicate),
@@ -104,7 +104,7 @@ fn text_value(text: &str) -> Option<FieldValue<'_>> {
 }
 
 /// The few texts of a dictionary are tested here, whatever the predicate, instead of row by row.
-fn shared_text(column: &str, predicate: &Predicate, texts: &[Arc<str>]) -> Option<String> {
+fn shared_text(column: &str, predicate: &Predicate, texts: &[Text]) -> Option<String> {
     let passing: Vec<i64> = (0..)
         .zip(texts)
         .filter(|(_, text)| predicate.test(text_value(text)))
@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     fn sql(filter: &FlowFilter) -> Option<String> {
-        let texts: Vec<Arc<str>> = ["", "TCP", "DNS"].map(Arc::from).to_vec();
+        let texts = ["", "TCP", "DNS"].map(Text::from).to_vec();
         narrow(filter, &texts)
     }
 

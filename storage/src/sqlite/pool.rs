@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use flowtap_flow::query::{Cancel, ReadError};
+use flowtap_flow::text::Text;
 use rusqlite::{Connection, Transaction};
 
 use super::name::SegmentName;
@@ -28,14 +29,14 @@ pub(super) struct Pool {
 struct Reader {
     name: SegmentName,
     connection: Connection,
-    texts: Vec<Arc<str>>,
+    texts: Vec<Text>,
 }
 
 /// One segment as it was at one instant.
 pub(super) struct Snapshot<'a> {
     pub(super) connection: &'a Connection,
     /// The dictionary.
-    pub(super) texts: &'a [Arc<str>],
+    pub(super) texts: &'a [Text],
     /// The file of its kept packets; there is none if it has none.
     pub(super) packets: &'a Path,
     pub(super) sealed: bool,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use super::blocks::{Blocks, BlocksBetween};
 use super::keys::Wanted;
@@ -13,6 +12,7 @@ use super::{block, columns, narrow, row};
 use ahash::RandomState;
 use flowtap_flow::flow::{Flow, FlowId};
 use flowtap_flow::query::{Cancel, FlowQuery, FlowVisitor};
+use flowtap_flow::text::Text;
 
 /// Rows between two looks at [`Cancel`].
 const ROWS_PER_CHECK: usize = 1_024;
@@ -114,7 +114,7 @@ struct BlockScan<'a, 'c> {
     blocks: BlocksBetween<'a, 'c>,
     query: &'a FlowQuery,
     continued: &'a Continued,
-    texts: &'a [Arc<str>],
+    texts: &'a [Text],
     /// Those of the block that was read last, with their numbers; the newest is the last.
     wanted: Vec<(i64, Flow)>,
 }
@@ -139,7 +139,7 @@ impl BlockScan<'_, '_> {
 
 fn read_block(
     data: &[u8],
-    texts: &[Arc<str>],
+    texts: &[Text],
     query: &FlowQuery,
     wanted: &mut Vec<(i64, Flow)>,
 ) -> Result<(), columns::Damaged> {
