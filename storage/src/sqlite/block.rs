@@ -125,11 +125,10 @@ impl Block {
         let zigzag = ((distance << 1) ^ (distance >> 63)).cast_unsigned();
         let len = 8 - (zigzag | 1).leading_zeros() as usize / 8;
         let end = self.data.len() + 1 + len;
-        // All eight bytes, then as many as are needed: a copy of unknown length costs more. And not put together
-        // with the length beforehand: the processor would wait for both to be written before it reads them.
-        self.data.reserve(9);
-        self.data.push(len as u8);
-        self.data.extend_from_slice(&zigzag.to_le_bytes());
+        // All eight bytes, then as many as are needed: a copy of unknown length costs more. And put together as a
+        // number: bytes that are read in other pieces than they were written in are waited for.
+        let bytes = (u128::from(zigzag) << 8 | len as u128).to_le_bytes();
+        self.data.extend_from_slice(&bytes[..9]);
         self.data.truncate(end);
     }
 
