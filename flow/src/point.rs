@@ -51,8 +51,8 @@ pub struct ApplicationPorts {
 /// How packets of one capture become flows.
 #[derive(Clone, Debug)]
 pub struct PointOptions {
-    /// UUID of the capture.
-    pub capture_id: Arc<str>,
+    /// UUID of the capture; [`Text::lasting`], as each flow takes it along.
+    pub capture_id: Text,
     /// Which layers make the key.
     pub layer_key_mode: LayerKeyMode,
     /// How many packets of each flow are kept: the first N; [`PointOptions::UNLIMITED`] keeps all.
@@ -89,7 +89,7 @@ impl PointOptions {
 impl Default for PointOptions {
     fn default() -> Self {
         Self {
-            capture_id: Arc::from(""),
+            capture_id: Text::default(),
             layer_key_mode: LayerKeyMode::L2,
             raw_packet_limit: Self::DEFAULT_RAW_PACKET_LIMIT,
             raw_budget_bytes: Self::DEFAULT_RAW_BUDGET_BYTES,

@@ -9,6 +9,7 @@ use flowtap_collectors::{CollectError, ReaderContext};
 use flowtap_flow::ledger::Ledger;
 use flowtap_flow::point::{PointOptions, Points};
 use flowtap_flow::table::FlowTable;
+use flowtap_flow::text::Text;
 use flowtap_flow::timestamp::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,7 +49,7 @@ impl Inputs {
     pub(super) fn list(&self, kind: InputKind, told: &str) -> Result<Listed> {
         let input = StandingInput::new(kind, told, Timestamp::now());
         let options = PointOptions {
-            capture_id: input.id(),
+            capture_id: Text::lasting(&input.id()),
             // A datagram that is not taken is lost; a peer over TCP just sends later.
             can_wait: kind != InputKind::SFlow,
             exact_times: kind != InputKind::SFlow,

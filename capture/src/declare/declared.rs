@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowtap_collectors::CaptureType;
 use flowtap_flow::point::{ExtraLayers, LayerKeyMode, PointOptions};
+use flowtap_flow::text::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -119,7 +120,7 @@ impl Declared {
         let limit = self.new.raw_packet_limit.unwrap_or_default();
         let sampled = matches!(capture_type, CaptureType::Sflow | CaptureType::OvsSflow);
         PointOptions {
-            capture_id: Arc::clone(&self.id),
+            capture_id: Text::lasting(&self.id),
             layer_key_mode: self.layer_key_mode,
             // -1, and only that, is negative.
             raw_packet_limit: u32::try_from(limit).unwrap_or(PointOptions::UNLIMITED),

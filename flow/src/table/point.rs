@@ -15,7 +15,6 @@ pub(super) type OpenChunk = parking_lot::Mutex<PacketChunk>;
 pub(super) struct Point {
     pub(super) number: u32,
     pub(super) node_tid: Text,
-    pub(super) capture_id: Text,
     pub(super) options: PointOptions,
     pub(super) budget: Arc<RawBudget>,
     /// Of each reader, what it has not handed over.
@@ -28,16 +27,10 @@ pub(super) struct Point {
 }
 
 impl Point {
-    pub(super) fn new(
-        number: u32,
-        (capture_id, node_tid): (Text, Text),
-        options: PointOptions,
-        budget: Arc<RawBudget>,
-    ) -> Self {
+    pub(super) fn new(number: u32, node_tid: Text, options: PointOptions, budget: Arc<RawBudget>) -> Self {
         Self {
             number,
             node_tid,
-            capture_id,
             options,
             budget,
             chunks: Mutex::default(),

@@ -40,7 +40,7 @@ impl PointList {
 
     /// Another reader for the capture of `options` at a node.
     pub(super) fn open(&mut self, node_tid: &str, options: &PointOptions, budget: &Arc<RawBudget>) -> Opened {
-        let id = (Text::lasting(&options.capture_id), Text::lasting(node_tid));
+        let id = (options.capture_id.clone(), Text::lasting(node_tid));
         let point = match self.by_id.get(&id) {
             Some(point) => Arc::clone(point),
             None => self.add(id, options, budget),
@@ -62,7 +62,7 @@ impl PointList {
             self.slots.len() - 1
         });
         let number = u32::try_from(place).unwrap_or(u32::MAX);
-        let point = Point::new(number, id.clone(), options.clone(), Arc::clone(budget));
+        let point = Point::new(number, id.1.clone(), options.clone(), Arc::clone(budget));
         let point = Arc::new(point);
         self.slots[place] = Some(Arc::clone(&point));
         self.by_id.insert(id, Arc::clone(&point));
@@ -94,7 +94,7 @@ impl PointList {
                 && !point.has_news()
                 && point.quiet_since() < before
             {
-                let id = (point.capture_id.clone(), point.node_tid.clone());
+                let id = (point.options.capture_id.clone(), point.node_tid.clone());
                 self.by_id.remove(&id);
                 *slot = None;
             }
