@@ -2,7 +2,7 @@
 //! benchmark or a fuzzer.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flowtap_flow::ledger::{DropReason, Ledger};
@@ -17,7 +17,7 @@ use super::nodes::Nodes;
 use super::registry::Registry;
 use super::sequence::{DatagramStep, Step};
 use super::sinks::{Outbox, Sinks};
-use super::stats::{SflowAgentStats, SflowStats, lock};
+use super::stats::{AgentList, SflowAgentStats, SflowStats};
 use super::wire::{
     CounterSample, Datagram, DecodeError, DiscardedSample, FlowSample, MAX_DATAGRAM, Sample, Tlv, Tlvs,
 };
@@ -62,7 +62,7 @@ pub struct Decoder {
 /// What is known of a datagram while its samples are read.
 struct Current<'s> {
     agent: usize,
-    stats: MutexGuard<'s, SflowAgentStats>,
+    stats: &'s mut SflowAgentStats,
     received: Timestamp,
     /// False for one that came late or twice.
     in_order: bool,
@@ -111,13 +111,18 @@ impl Decoder {
     /// returns.
     pub fn burst(&mut self, datagrams: &[Received<'_>]) {
         let mut outbox = Outbox::with_buffer(std::mem::take(&mut self.rebuilt));
+        let shared = Arc::clone(&self.stats);
+        let mut stats = shared.lock_agents();
         for datagram in datagrams {
-            // Between datagrams, when no agent's counters are locked: a sink may wait for a store.
             if !outbox.has_room() {
+                // A sink may wait for a store: nobody shall wait for the agents' counters meanwhile.
+                drop(stats);
                 outbox.deliver(&mut self.sinks, &self.ledger);
+                stats = shared.lock_agents();
             }
-            self.datagram(datagram, &mut outbox);
+            self.datagram(datagram, &mut stats, &mut outbox);
         }
+        drop(stats);
         outbox.deliver(&mut self.sinks, &self.ledger);
         self.rebuilt = outbox.into_buffer();
         if let Some(last) = datagrams.last() {
@@ -168,8 +173,8 @@ impl Decoder {
         self.stats.update(|totals| totals.kernel_drops += datagrams);
     }
 
-    fn datagram<'a>(&mut self, received: &Received<'a>, outbox: &mut Outbox<'a>) {
-        if let Err((error, reason)) = self.read_datagram(received, outbox) {
+    fn datagram<'a>(&mut self, received: &Received<'a>, stats: &mut AgentList, outbox: &mut Outbox<'a>) {
+        if let Err((error, reason)) = self.read_datagram(received, stats, outbox) {
             self.stats.update(|totals| totals.refused.count(error));
             outbox.drop_one(reason);
         }
@@ -178,6 +183,7 @@ impl Decoder {
     fn read_datagram<'a>(
         &mut self,
         received: &Received<'a>,
+        stats: &mut AgentList,
         outbox: &mut Outbox<'a>,
     ) -> Result<(), (DecodeError, DropReason)> {
         if !self.allowed.allows(received.source.ip()) {
@@ -188,19 +194,17 @@ impl Decoder {
         }
         let datagram = Datagram::parse(received.bytes).map_err(|error| (error, DropReason::Malformed))?;
         let address = datagram.agent.unwrap_or(received.source.ip());
-        let agent = self
+        let (agent, stats) = self
             .registry
             .agent(
+                stats,
                 address,
                 datagram.sub_agent_id,
                 received.source,
                 received.timestamp,
             )
             .ok_or((DecodeError::AgentLimit, DropReason::Limit))?;
-
         let state = self.registry.agent_mut(agent);
-        let shared = Arc::clone(&state.stats);
-        let mut stats = lock(&shared);
         let step = state.sequence.follow(datagram.sequence, datagram.uptime_ms);
         if step == DatagramStep::Restart {
             state.epoch = state.epoch.wrapping_add(1);
@@ -209,7 +213,7 @@ impl Decoder {
         stats.source = received.source;
         stats.last = received.timestamp;
         state.heard = received.timestamp;
-        let in_order = count_step(step, &mut stats);
+        let in_order = count_step(step, stats);
         let mut current = Current {
             agent,
             stats,
@@ -300,7 +304,7 @@ impl Decoder {
         outbox: &mut Outbox<'a>,
     ) {
         let mut contents = Contents::default();
-        contents.read(records, current.received, &mut current.stats);
+        contents.read(records, current.received, current.stats);
         // The samples of one datagram came at one time: steps of a microsecond keep their order.
         let arrived = || {
             let nanos = current.received.nanos();

@@ -3,7 +3,7 @@
 mod space;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -15,7 +15,7 @@ use super::nodes::{NodeRef, Nodes};
 use super::rate::EffectiveRate;
 use super::sequence::DatagramSequence;
 use super::sinks::{SinkId, Sinks};
-use super::stats::{SflowAgentStats, SflowStats, lock};
+use super::stats::{AgentList, SflowAgentStats, SflowStats};
 use super::wire::SourceId;
 use space::SampleSpace;
 
@@ -33,7 +33,6 @@ pub const MAX_COUNTED_SOURCES: usize = 16_384;
 pub(super) struct Agent {
     key: (IpAddr, u32),
     pub(super) node: NodeRef,
-    pub(super) stats: Arc<Mutex<SflowAgentStats>>,
     pub(super) sequence: DatagramSequence,
     /// Grows with each restart: data sources of an older one begin anew.
     pub(super) epoch: u32,
@@ -103,26 +102,32 @@ impl Registry {
         }
     }
 
-    /// The agent at `address`, known or new; `None` if there is no room for a new one.
-    pub(super) fn agent(
+    /// The agent at `address`, known or new, and its counters in `stats`; `None` if there is no room for a new one.
+    pub(super) fn agent<'s>(
         &mut self,
+        stats: &'s mut AgentList,
         address: IpAddr,
         sub_agent: u32,
         from: SocketAddr,
         at: Timestamp,
-    ) -> Option<usize> {
-        if let Some(agent) = self.agent_index.get(&(address, sub_agent)) {
-            return Some(*agent);
+    ) -> Option<(usize, &'s mut SflowAgentStats)> {
+        let known = self.agent_index.get(&(address, sub_agent)).copied();
+        let index = known.or_else(|| self.new_agent(address, sub_agent, at))?;
+        if known.is_none() {
+            let tid = self.agents[index].node.tid.as_str();
+            stats.resize_with(self.agents.len(), || None);
+            stats[index] = Some(SflowAgentStats::new(address, sub_agent, tid, from, at));
         }
+        Some((index, stats.get_mut(index)?.as_mut()?))
+    }
+
+    fn new_agent(&mut self, address: IpAddr, sub_agent: u32, at: Timestamp) -> Option<usize> {
         if self.agents.len() >= MAX_AGENTS && self.free_agents.is_empty() {
             return None;
         }
-        let node = self.nodes.agent(address, sub_agent);
-        let stats = SflowAgentStats::new(address, sub_agent, node.tid.as_str(), from, at);
         let agent = Agent {
             key: (address, sub_agent),
-            node,
-            stats: self.stats.add(stats),
+            node: self.nodes.agent(address, sub_agent),
             sequence: DatagramSequence::default(),
             epoch: 0,
             sink: None,
@@ -295,10 +300,12 @@ impl Registry {
             let owner = &mut self.agents[agent];
             let Some(source) = source else {
                 owner.is_unrated = false;
-                let stats = lock(&owner.stats);
-                let (told, effective) = (stats.sampling_rate, stats.effective_sampling_rate.get());
-                drop(stats);
-                self.nodes.show_rate(&owner.node, told, effective);
+                let rates =
+                    |stats: &SflowAgentStats| (stats.sampling_rate, stats.effective_sampling_rate.get());
+                let rates = self.stats.lock_agents()[agent].as_ref().map(rates);
+                if let Some((told, effective)) = rates {
+                    self.nodes.show_rate(&owner.node, told, effective);
+                }
                 continue;
             };
             let source = &mut self.sources[source];
@@ -333,7 +340,8 @@ impl Registry {
         agent.metrics = None;
         agent.sink.take().into_iter().for_each(|sink| sinks.close(sink));
         self.nodes.remove(&agent.node);
-        self.stats.forget(&agent.stats);
+        self.stats.lock_agents()[index] = None;
+        self.stats.update(|totals| totals.agents_forgotten += 1);
         self.agent_index.remove(&agent.key);
         self.free_agents.push(index);
     }

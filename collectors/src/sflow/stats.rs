@@ -2,7 +2,7 @@
 //! wonder why nothing comes.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowtap_flow::timestamp::Timestamp;
 use serde::{Serialize, Serializer};
@@ -221,12 +221,16 @@ pub struct SflowTotals {
 
 /// The counters of one sFlow collector: it writes, everybody reads.
 ///
-/// Each agent has a lock of its own, held by the collector for one datagram (a few µs).
+/// Those of all agents have one lock, held by the collector for a burst of datagrams (a millisecond at most): one
+/// for each agent cost each datagram as much as its header.
 #[derive(Debug, Default)]
 pub struct SflowStats {
     totals: Mutex<SflowTotals>,
-    agents: Mutex<Vec<Arc<Mutex<SflowAgentStats>>>>,
+    agents: Mutex<AgentList>,
 }
+
+/// The counters of agents by the number that the registry gave each; `None` where one was forgotten.
+pub(super) type AgentList = Vec<Option<SflowAgentStats>>;
 
 impl SflowStats {
     /// All agents together.
@@ -238,28 +242,22 @@ impl SflowStats {
     /// Every agent that was heard of and not forgotten, in the order in which they were first heard.
     #[must_use]
     pub fn agents(&self) -> Vec<SflowAgentStats> {
-        let agents = lock(&self.agents).clone();
-        agents.iter().map(|agent| lock(agent).clone()).collect()
+        let mut agents: Vec<_> = self.lock_agents().iter().flatten().cloned().collect();
+        agents.sort_by_key(|agent| agent.first);
+        agents
     }
 
     pub(super) fn update(&self, update: impl FnOnce(&mut SflowTotals)) {
         update(&mut lock(&self.totals));
     }
 
-    pub(super) fn add(&self, agent: SflowAgentStats) -> Arc<Mutex<SflowAgentStats>> {
-        let agent = Arc::new(Mutex::new(agent));
-        lock(&self.agents).push(Arc::clone(&agent));
-        agent
-    }
-
-    pub(super) fn forget(&self, agent: &Arc<Mutex<SflowAgentStats>>) {
-        lock(&self.agents).retain(|known| !Arc::ptr_eq(known, agent));
-        lock(&self.totals).agents_forgotten += 1;
+    pub(super) fn lock_agents(&self) -> MutexGuard<'_, AgentList> {
+        lock(&self.agents)
     }
 }
 
 /// Counters stay true when a thread that held them panicked: each is written in one step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

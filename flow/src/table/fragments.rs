@@ -1,20 +1,26 @@
 //! Fragmented packets on their way into the table.
 
-use std::sync::Arc;
-
 use crate::decode::{Part, decode, decode_reassembled};
 use crate::defrag::Datagram;
 use crate::flow::FlowId;
 use crate::packet::Packet;
 use crate::timestamp::Timestamp;
 
+use super::FlowTable;
+use super::map::Shards;
 use super::sink::PointSink;
 use super::state::FlowState;
 
 impl PointSink {
     /// True if `part` is of a fragment that waits for its siblings now, or has just completed a
     /// packet, which then is counted.
-    pub(super) fn defragment(&mut self, part: &Part, packet: &Packet<'_>) -> bool {
+    pub(super) fn defragment(
+        &mut self,
+        table: &FlowTable,
+        shards: &mut Shards<'_>,
+        part: &Part,
+        packet: &Packet<'_>,
+    ) -> bool {
         let (Some(fragment), Some(defragmenter)) = (&part.fragment, &mut self.defragmenter) else {
             return false;
         };
@@ -22,22 +28,22 @@ impl PointSink {
             return false;
         }
         if let Some(datagram) = defragmenter.push(fragment, part, packet) {
-            self.whole(&datagram);
+            self.whole(table, shards, &datagram);
         }
         true
     }
 
     /// Counts what is given up by the time of the newest packet; all of it when the source has ended.
-    pub(super) fn give_up_fragments(&mut self, now: Timestamp) {
+    pub(super) fn give_up_fragments(&mut self, table: &FlowTable, shards: &mut Shards<'_>, now: Timestamp) {
         while let Some(datagram) = self.defragmenter.as_mut().and_then(|d| d.give_up(now)) {
-            self.pieces(&datagram);
+            self.pieces(table, shards, &datagram);
         }
     }
 
     /// One packet that came in several: all of them count in its flow, and are kept there.
-    fn whole(&mut self, datagram: &Datagram) {
+    fn whole(&mut self, table: &FlowTable, shards: &mut Shards<'_>, datagram: &Datagram) {
         let Some(payload) = datagram.payload() else {
-            return self.pieces(datagram);
+            return self.pieces(table, shards, datagram);
         };
         let (Some(first), Some(last)) = (datagram.packets.first(), datagram.packets.last()) else {
             return;
@@ -46,7 +52,6 @@ impl PointSink {
         part.fragment = None;
         let mut parts = Vec::new();
         decode_reassembled(&payload, datagram.protocol, part, &self.decode, &mut parts);
-        let table = Arc::clone(&self.table);
         let mut parent = FlowId::NONE;
         for mut part in parts {
             part.key.set_parent(parent);
@@ -58,8 +63,8 @@ impl PointSink {
                 seen.bytes = datagram.packets.iter().map(|packet| u64::from(packet.len)).sum();
             }
             let packet = first.packet();
-            parent = self.account_one(&table, &part, hash, &packet, seen);
-            if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key)
+            parent = self.account_one(table, shards, &part, hash, &packet, seen);
+            if let Some(state) = shards.shard_of(hash).get(hash, &part.key)
                 && is_outermost
             {
                 state.complete(&part, last.timestamp.nanos(), &seen);
@@ -77,8 +82,7 @@ impl PointSink {
     }
 
     /// Fragments that stay fragments.
-    fn pieces(&mut self, datagram: &Datagram) {
-        let table = Arc::clone(&self.table);
+    fn pieces(&mut self, table: &FlowTable, shards: &mut Shards<'_>, datagram: &Datagram) {
         for held in &datagram.packets {
             let packet = held.packet();
             let mut parts = Vec::new();
@@ -86,8 +90,8 @@ impl PointSink {
             for part in parts {
                 let hash = table.flows.hash(&part.key);
                 let seen = self.seen(&packet, &part);
-                self.account_one(&table, &part, hash, &packet, seen);
-                if let Some(state) = table.flows.shard_of(hash).get(hash, &part.key) {
+                self.account_one(table, shards, &part, hash, &packet, seen);
+                if let Some(state) = shards.shard_of(hash).get(hash, &part.key) {
                     state.ip_metric().fragment_errors += 1;
                 }
             }

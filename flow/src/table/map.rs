@@ -1,13 +1,17 @@
-//! The map from key to flow, in shards that are locked one by one.
+//! The map from key to flow, in shards that are locked one by one; or all at once, by a batch of packets that
+//! nobody else gets in the way of.
 //!
 //! A shard's flows have their order of eviction and the names that may not be given again beside them, under
 //! the same lock.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
+use parking_lot::{
+    MappedRwLockReadGuard, MappedRwLockWriteGuard, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+    RwLockWriteGuard,
+};
 
 use crate::key::FlowKey;
 
@@ -22,6 +26,9 @@ pub(super) const SHARDS: usize = 256;
 const ENTRY: usize = size_of::<AtomicU64>();
 /// Flows looked at while their shard is locked: some microseconds, if each is copied.
 pub(super) const RUN: usize = 16;
+/// Batches that lock one shard at a time after somebody else wanted one: a second reader of packets, a query, a
+/// tick. To take turns with all shards would make each wait for the other's whole batches.
+const SHARED_BATCHES: u32 = 256;
 
 /// The hash of a key, computed once for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +56,15 @@ pub(super) struct Flows {
     pub(super) ended: Box<Ended>,
 }
 
-/// In cache lines of its own, lest locking one wait for another; what each packet needs comes first.
+/// In cache lines of its own, lest locking one wait for another.
 #[repr(C, align(128))]
-struct Shard {
+struct Shard(Mutex<Flows>);
+
+/// What is looked at without a shard's lock.
+#[repr(C, align(128))]
+#[derive(Default)]
+struct Lookup {
     memory: Memory,
-    flows: Mutex<Flows>,
     /// That of the slots.
     index: Index,
 }
@@ -76,42 +87,72 @@ impl Memory {
     }
 }
 
-impl Default for Shard {
-    fn default() -> Self {
-        let index = Index::default();
-        let slots = Slots::new(&index);
-        let memory = Memory::default();
-        memory.note(&slots);
-        Self {
-            memory,
-            flows: Mutex::new(Flows {
-                slots,
-                ended: Box::default(),
-            }),
-            index,
-        }
+impl Shard {
+    /// One without flows, which `lookup` is to find.
+    fn new(lookup: &Lookup) -> Self {
+        let slots = Slots::new(&lookup.index);
+        lookup.memory.note(&slots);
+        Self(Mutex::new(Flows {
+            slots,
+            ended: Box::default(),
+        }))
     }
 }
 
 /// See the [module's documentation](self).
 pub(super) struct FlowMap {
-    shards: Box<[Shard]>,
+    lookups: Box<[Lookup]>,
     /// Keyed: five million flows made by an attacker are an ordinary input.
     hasher: RandomState,
+    gate: Gate,
     /// Held for reading by those who go through a shard's slots and let go of its lock meanwhile.
     walkers: RwLock<()>,
 }
 
-/// One shard, locked.
+/// In cache lines of its own: those who come and go write here.
+#[repr(C, align(128))]
+struct Gate {
+    /// Locked for reading by those who lock one shard after another. Nobody ever waits for the other lock, that of
+    /// all shards; so nobody waits here for longer than a batch takes.
+    shards: RwLock<Box<[Shard]>>,
+    /// Batches to come that lock one shard at a time.
+    shared_batches: AtomicU32,
+}
+
+/// The way to the shards.
+pub(super) struct Shards<'a> {
+    access: Access<'a>,
+    lookups: &'a [Lookup],
+}
+
+enum Access<'a> {
+    /// To all of them, without further locks. The processor goes past none to wait for the next flow's memory
+    /// meanwhile: that costs more than the lock itself.
+    All(MappedRwLockWriteGuard<'a, [Shard]>),
+    /// To one after another.
+    Each(MappedRwLockReadGuard<'a, [Shard]>),
+}
+
+/// One shard, nobody else's meanwhile.
 pub(super) struct Locked<'a> {
-    shard: &'a Shard,
-    flows: MutexGuard<'a, Flows>,
+    flows: Held<'a>,
+    lookup: &'a Lookup,
+}
+
+enum Held<'a> {
+    WithAll(&'a mut Flows),
+    Alone(MutexGuard<'a, Flows>),
 }
 
 impl FlowMap {
     pub(super) fn new() -> Self {
+        let lookups: Box<[Lookup]> = (0..SHARDS).map(|_| Lookup::default()).collect();
         Self {
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            gate: Gate {
+                shards: RwLock::new(lookups.iter().map(Shard::new).collect()),
+                shared_batches: AtomicU32::new(0),
+            },
+            lookups,
             hasher: RandomState::new(),
             walkers: RwLock::new(()),
         }
@@ -121,22 +162,40 @@ impl FlowMap {
         KeyHash(self.hasher.hash_one(key))
     }
 
-    /// Locks the shard with this number.
-    pub(super) fn shard(&self, number: usize) -> Locked<'_> {
-        let shard = &self.shards[number];
-        // Every state is whole between any two packets.
-        let flows = shard.flows.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { shard, flows }
+    /// The shards for a batch of packets: all at once if nobody else wanted any lately.
+    pub(super) fn for_batch(&self) -> Shards<'_> {
+        let shared = self.gate.shared_batches.load(Ordering::Relaxed);
+        if shared > 0 {
+            // Roughly, if several readers count.
+            self.gate.shared_batches.store(shared - 1, Ordering::Relaxed);
+            return self.each();
+        }
+        let Some(all) = self.gate.shards.try_write() else {
+            return self.one_by_one();
+        };
+        Shards {
+            access: Access::All(RwLockWriteGuard::map(all, |shards| &mut **shards)),
+            lookups: &self.lookups,
+        }
     }
 
-    /// Locks the shard that holds keys of this hash.
-    pub(super) fn shard_of(&self, hash: KeyHash) -> Locked<'_> {
-        self.shard(hash.shard())
+    /// The shards for anything else.
+    pub(super) fn one_by_one(&self) -> Shards<'_> {
+        self.gate.shared_batches.store(SHARED_BATCHES, Ordering::Relaxed);
+        self.each()
+    }
+
+    fn each(&self) -> Shards<'_> {
+        let each = RwLockReadGuard::map(self.gate.shards.read(), |shards| &**shards);
+        Shards {
+            access: Access::Each(each),
+            lookups: &self.lookups,
+        }
     }
 
     /// Asks for the place in the index where a flow with this hash is looked up first.
     pub(super) fn prefetch_index(&self, hash: KeyHash) {
-        let memory = &self.shards[hash.shard()].memory;
+        let memory = &self.lookups[hash.shard()].memory;
         let place = hash.tag() as usize & memory.mask.load(Ordering::Relaxed);
         let entries = std::ptr::without_provenance::<[u8; ENTRY]>(memory.entries.load(Ordering::Relaxed));
         prefetch(entries.wrapping_add(place));
@@ -144,9 +203,9 @@ impl FlowMap {
 
     /// Asks for the flow that probably has this hash. A wrong guess costs no more than that.
     pub(super) fn prefetch_flow(&self, hash: KeyHash) {
-        let shard = &self.shards[hash.shard()];
-        if let Some(slot) = shard.index.guess(hash) {
-            let slots = shard.memory.slots.load(Ordering::Relaxed);
+        let lookup = &self.lookups[hash.shard()];
+        if let Some(slot) = lookup.index.guess(hash) {
+            let slots = lookup.memory.slots.load(Ordering::Relaxed);
             prefetch(std::ptr::without_provenance::<[u8; Slots::SLOT]>(slots).wrapping_add(slot));
         }
     }
@@ -154,74 +213,126 @@ impl FlowMap {
     /// Goes through all flows of a shard, some at a time.
     pub(super) fn walk(&self, number: usize) -> Walk<'_> {
         Walk {
-            map: self,
+            shards: self.one_by_one(),
             number,
             next: 0,
-            _stays: self.walkers.read().unwrap_or_else(PoisonError::into_inner),
+            _stays: self.walkers.read(),
         }
     }
 
     /// Lets all flows of a shard go.
     pub(super) fn clear(&self, number: usize) {
-        let mut locked = self.shard(number);
-        let index = &locked.shard.index;
-        locked.flows.slots.clear(index);
-        locked.note_memory();
+        let mut shards = self.one_by_one();
+        let mut shard = shards.shard(number);
+        shard.rearrange(|slots, index| drop(slots.clear(index)));
     }
 
     /// Gives memory back after a burst, unless somebody goes through the slots just now.
     pub(super) fn shrink(&self) {
-        let _nobody_walks = match self.walkers.try_write() {
-            Ok(nobody) => nobody,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+        let Some(_nobody_walks) = self.walkers.try_write() else {
+            return;
         };
+        let mut shards = self.one_by_one();
         for number in 0..SHARDS {
-            let mut locked = self.shard(number);
-            let index = &locked.shard.index;
-            locked.flows.slots.shrink(index, |key| self.hash(key));
-            locked.note_memory();
+            let mut shard = shards.shard(number);
+            shard.rearrange(|slots, index| slots.shrink(index, |key| self.hash(key)));
         }
     }
 }
 
+impl Shards<'_> {
+    /// The shard with this number. It must not be kept while another is asked for.
+    #[inline]
+    pub(super) fn shard(&mut self, number: usize) -> Locked<'_> {
+        let flows = match &mut self.access {
+            Access::All(shards) => Held::WithAll(shards[number].0.get_mut()),
+            Access::Each(shards) => Held::Alone(shards[number].0.lock()),
+        };
+        let lookup = &self.lookups[number];
+        Locked { flows, lookup }
+    }
+
+    /// The shard that holds keys of this hash.
+    #[inline]
+    pub(super) fn shard_of(&mut self, hash: KeyHash) -> Locked<'_> {
+        self.shard(hash.shard())
+    }
+}
+
 impl Locked<'_> {
+    #[inline]
     pub(super) fn flows(&mut self) -> &mut Flows {
-        &mut self.flows
+        match &mut self.flows {
+            Held::WithAll(flows) => flows,
+            Held::Alone(flows) => flows,
+        }
     }
 
     /// The flow with `key`.
     pub(super) fn get(&mut self, hash: KeyHash, key: &FlowKey) -> Option<&mut FlowState> {
-        let slot = self.flows.slots.find(hash, key)?;
-        self.flows.slots.at(slot).map(|(_, state)| state)
+        let slots = &mut self.flows().slots;
+        let slot = slots.find(hash, key)?;
+        slots.at(slot).map(|(_, state)| state)
     }
 
     /// Adds a flow that is not there yet, and returns its slot.
     pub(super) fn insert(&mut self, hash: KeyHash, key: FlowKey, state: FlowState) -> usize {
-        let slot = self.flows.slots.insert(&self.shard.index, hash, key, state);
-        self.note_memory();
-        slot
+        self.rearrange(|slots, index| slots.insert(index, hash, key, state))
     }
 
-    fn note_memory(&self) {
-        self.shard.memory.note(&self.flows.slots);
+    /// Does what may give slots and index another place in memory.
+    fn rearrange<T>(&mut self, work: impl FnOnce(&mut Slots, &Index) -> T) -> T {
+        let lookup = self.lookup;
+        let slots = &mut self.flows().slots;
+        let done = work(slots, &lookup.index);
+        lookup.memory.note(slots);
+        done
     }
 }
 
 /// The way through one shard. Each flow that is there from begin to end is met once.
 pub(super) struct Walk<'a> {
-    map: &'a FlowMap,
+    shards: Shards<'a>,
     number: usize,
     next: usize,
     _stays: RwLockReadGuard<'a, ()>,
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// The shard, locked, and some slots of it; `None` at the end.
-    pub(super) fn next_run(&mut self) -> Option<(Locked<'a>, Range<usize>)> {
-        let locked = self.map.shard(self.number);
-        let run = locked.flows.slots.run(self.next, RUN)?;
+    pub(super) fn next_run(&mut self) -> Option<(Locked<'_>, Range<usize>)> {
+        let mut locked = self.shards.shard(self.number);
+        let run = locked.flows().slots.run(self.next, RUN)?;
         self.next = run.end;
         Some((locked, run))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_all_shards_unless_somebody_else_wants_one() {
+        let map = FlowMap::new();
+        let has_all = || matches!(map.for_batch().access, Access::All(_));
+        assert!(has_all() && has_all());
+        for wants in [
+            (|map: &FlowMap| drop(map.one_by_one())) as fn(&FlowMap),
+            |map| map.clear(3),
+            FlowMap::shrink,
+            |map| assert!(map.walk(3).next_run().is_none()),
+        ] {
+            wants(&map);
+            assert!((0..SHARED_BATCHES).all(|_| !has_all()));
+            assert!(has_all());
+        }
+        // Two batches at once.
+        let first = map.each();
+        assert!((0..=SHARED_BATCHES).all(|_| !has_all()));
+        assert!(!has_all(), "the other one is still there");
+        drop(first);
+        assert!((0..SHARED_BATCHES).all(|_| !has_all()));
+        assert!(has_all());
     }
 }

@@ -4,8 +4,8 @@
 //! short loops: decode, hash (and ask for the flow's memory), table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
-//! Locks: the map's 256 shards, of which nobody locks two at once. Before them comes `moving`, see
-//! [`FlowTable`].
+//! Locks: the map's 256 shards, of which one is locked at a time, or all at once by a batch of packets, see
+//! [`map`]. Before them comes `moving`, see [`FlowTable`].
 
 mod ended;
 mod evict;
@@ -148,9 +148,10 @@ impl FlowTable {
             .collect();
         budgets.sort_by_key(|budget| Arc::as_ptr(budget) as usize);
         budgets.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let mut shards = self.flows.one_by_one();
         TableStats {
             flows: (0..SHARDS)
-                .map(|number| self.flows.shard(number).flows().slots.len() as u64)
+                .map(|number| shards.shard(number).flows().slots.len() as u64)
                 .sum(),
             max_flows: (self.shard_capacity * SHARDS) as u64,
             begun: load(&self.counters.begun),

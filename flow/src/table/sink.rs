@@ -19,7 +19,7 @@ use crate::timestamp::Timestamp;
 use super::FlowTable;
 use super::ended::Ended;
 use super::leaving::Leaving;
-use super::map::{Flows, KeyHash};
+use super::map::{Flows, KeyHash, Shards};
 use super::point::{OpenChunk, Point};
 use super::points::Opened;
 use super::state::{FlowState, Seen};
@@ -131,11 +131,12 @@ impl PointSink {
         }
     }
 
-    /// Finds or begins the flow of `parts` in `table`, which is the sink's own, and counts them there. They
-    /// are all of one flow, at least one; `look` gives a part's packet and what it counts.
+    /// Finds or begins the flow of `parts` in `table`, which is the sink's own and `shards` its map's, and counts
+    /// them there. They are all of one flow, at least one; `look` gives a part's packet and what it counts.
     fn account<'p, 'd: 'p>(
         &mut self,
         table: &FlowTable,
+        shards: &mut Shards<'_>,
         parts: &[Part],
         hash: KeyHash,
         look: impl Fn(&Self, &Part) -> (&'p Packet<'d>, Seen),
@@ -143,7 +144,7 @@ impl PointSink {
         let Some(first) = parts.first() else {
             return FlowId::NONE;
         };
-        let mut shard = table.flows.shard_of(hash);
+        let mut shard = shards.shard_of(hash);
         let slot = match shard.flows().slots.find(hash, &first.key) {
             Some(slot) => slot,
             None => {
@@ -172,12 +173,15 @@ impl PointSink {
     pub(super) fn account_one(
         &mut self,
         table: &FlowTable,
+        shards: &mut Shards<'_>,
         part: &Part,
         hash: KeyHash,
         packet: &Packet<'_>,
         seen: Seen,
     ) -> FlowId {
-        self.account(table, std::slice::from_ref(part), hash, |_, _| (packet, seen))
+        self.account(table, shards, std::slice::from_ref(part), hash, |_, _| {
+            (packet, seen)
+        })
     }
 
     /// Hands the flow over if it was over before `part` came, and begins it anew; or if its update interval
@@ -271,6 +275,7 @@ impl PointSink {
         let mut runs = std::mem::take(&mut self.runs);
         find_runs(table, &parts, &mut runs);
         let mut parent = FlowId::NONE;
+        let mut shards = table.flows.for_batch();
         for run in &runs {
             let parts = &mut parts[run.range()];
             let Some(part) = parts.first_mut() else { break };
@@ -278,10 +283,12 @@ impl PointSink {
             if part.level > 0 {
                 part.key.set_parent(parent);
                 hash = table.flows.hash(&part.key);
-            } else if part.fragment.is_some() && self.defragment(part, &batch[usize::from(part.packet)]) {
+            } else if part.fragment.is_some()
+                && self.defragment(table, &mut shards, part, &batch[usize::from(part.packet)])
+            {
                 continue;
             }
-            parent = self.account(table, parts, hash, |sink, part| {
+            parent = self.account(table, &mut shards, parts, hash, |sink, part| {
                 let packet = &batch[usize::from(part.packet)];
                 (packet, sink.seen(packet, part))
             });
@@ -301,7 +308,7 @@ impl PointSink {
             .is_some_and(|defragmenter| !defragmenter.is_empty())
         {
             let newest = batch.iter().map(|packet| packet.timestamp).max();
-            self.give_up_fragments(newest.unwrap_or(Timestamp::ZERO));
+            self.give_up_fragments(table, &mut shards, newest.unwrap_or(Timestamp::ZERO));
         }
         self.publish_raw();
         self.parts = parts;
@@ -367,7 +374,7 @@ impl Drop for PointSink {
     fn drop(&mut self) {
         self.move_out(|sink, table| {
             sink.clock = table.clock();
-            sink.give_up_fragments(Timestamp::MAX);
+            sink.give_up_fragments(table, &mut table.flows.for_batch(), Timestamp::MAX);
             sink.publish_raw();
             sink.hands_chunk_over = true;
         });
