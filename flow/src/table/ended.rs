@@ -14,12 +14,12 @@ use super::prefetch::prefetch;
 
 /// Flows remembered in a group, one in a slot. All groups hold 16,384 of them in 512 KiB: to note one
 /// touches one place of the second-level cache.
-const SLOTS: usize = 64;
+const SLOTS: usize = 256;
 /// Milliseconds of which more is remembered.
 const CROWDS: usize = 8;
-/// UUIDs remembered of such a one, 16 bytes each; then flows of it get other ones unasked. With 256 groups
+/// UUIDs remembered of such a one, 16 bytes each; then flows of it get other ones unasked. With 64 groups
 /// that is 128 MiB if every source stands still, and next to nothing in practice.
-const MAX_UUIDS: usize = 4096;
+const MAX_UUIDS: usize = 16_384;
 
 /// The flows of one group that have ended lately.
 pub(super) struct Ended {

@@ -4,7 +4,7 @@
 //! short loops: decode, hash (and ask for the flow's memory), table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
-//! Locks: the map's 256 shards, of which one is locked at a time, or all at once by a batch of packets, see
+//! Locks: the map's 64 shards, of which one is locked at a time, or all at once by a batch of packets, see
 //! [`map`]. Before them comes `moving`, see [`FlowTable`].
 
 mod ended;
@@ -43,7 +43,7 @@ use sink::PointSink;
 /// How the table behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct TableOptions {
-    /// The most flows held; a further one evicts another to the store. 458,752 are 1,792 in each of 256
+    /// The most flows held; a further one evicts another to the store. 458,752 are 7,168 in each of 64
     /// shards: 152 bytes a flow and some 30 of index, 85 MB in all, and up to a quarter more of unused
     /// slots. What a flow that goes on has beside that is 136 bytes.
     pub max_flows: usize,

@@ -273,9 +273,9 @@ impl PointSink {
         }
 
         let mut runs = std::mem::take(&mut self.runs);
-        find_runs(table, &parts, &mut runs);
-        let mut parent = FlowId::NONE;
         let mut shards = table.flows.for_batch();
+        find_runs(table, &mut shards, &parts, &mut runs);
+        let mut parent = FlowId::NONE;
         for run in &runs {
             let parts = &mut parts[run.range()];
             let Some(part) = parts.first_mut() else { break };
@@ -331,7 +331,7 @@ impl PointSink {
 
 /// Finds the runs among `parts`, hashes their keys and asks for the memory of their flows. Most of a packet's
 /// time would be waiting for that; so all wait at once.
-fn find_runs(table: &FlowTable, parts: &[Part], runs: &mut Vec<Run>) {
+fn find_runs(table: &FlowTable, shards: &mut Shards<'_>, parts: &[Part], runs: &mut Vec<Run>) {
     runs.clear();
     let mut before: Option<&Part> = None;
     for (number, part) in (0u16..).zip(parts) {
@@ -351,12 +351,12 @@ fn find_runs(table: &FlowTable, parts: &[Part], runs: &mut Vec<Run>) {
         } else {
             table.flows.hash(&part.key)
         };
-        table.flows.prefetch_index(hash);
+        shards.prefetch_index(hash);
         let (first, len) = (number, 1);
         runs.push(Run { hash, first, len });
     }
     for run in runs.iter() {
-        table.flows.prefetch_flow(run.hash);
+        shards.prefetch_flow(run.hash);
     }
 }
 

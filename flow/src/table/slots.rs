@@ -23,7 +23,7 @@ const SMALLEST_INDEX: usize = 16;
 /// Sizes that an index can have, each twice the one before: far more than a machine has memory for.
 const LEVELS: usize = 24;
 /// Flows of a shard that are few: all shards together have 128 Ki of them in 20 MiB.
-const FEW: usize = 512;
+const FEW: usize = 2_048;
 /// Places looked at by one who only wants to prefetch: those of a cache line. Hardly any flow is farther away.
 const LOOKED_AT: usize = 8;
 
@@ -76,15 +76,7 @@ impl Index {
     /// The slot that a flow with this hash probably has.
     pub(super) fn guess(&self, hash: KeyHash) -> Option<usize> {
         let level = self.level.load(Ordering::Relaxed);
-        let places = Places(self.levels.get(level)?.get()?);
-        let home = places.home(hash.tag());
-        for place in home..home + LOOKED_AT {
-            let (tag, slot) = places.load(place)?;
-            if tag == hash.tag() {
-                return Some(slot);
-            }
-        }
-        None
+        Places(self.levels.get(level)?.get()?).guess(hash)
     }
 }
 
@@ -100,6 +92,19 @@ impl Places<'_> {
     #[inline]
     fn load(self, place: usize) -> Option<(u32, usize)> {
         Self::entry(self.0.get(place & self.mask())?.load(Ordering::Relaxed))
+    }
+
+    /// The slot that a flow with this hash probably has.
+    #[inline]
+    fn guess(self, hash: KeyHash) -> Option<usize> {
+        let home = self.home(hash.tag());
+        for place in home..home + LOOKED_AT {
+            let (tag, slot) = self.load(place)?;
+            if tag == hash.tag() {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     fn entry(entry: u64) -> Option<(u32, usize)> {
@@ -198,6 +203,23 @@ impl Slots {
 
     fn places(&self) -> Places<'_> {
         Places(&self.entries)
+    }
+
+    /// Asks for the place in the index where a flow with this hash is looked up first.
+    #[inline]
+    pub(super) fn prefetch_index(&self, hash: KeyHash) {
+        let places = self.places();
+        if let Some(place) = self.entries.get(places.home(hash.tag())) {
+            prefetch(place);
+        }
+    }
+
+    /// Asks for the flow that probably has this hash.
+    #[inline]
+    pub(super) fn prefetch_flow(&self, hash: KeyHash) {
+        if let Some(slot) = self.places().guess(hash).and_then(|slot| self.slots.get(slot)) {
+            prefetch(slot);
+        }
     }
 
     /// The slot of the flow with `key`, whose hash is `hash`.
