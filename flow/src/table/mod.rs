@@ -4,8 +4,8 @@
 //! short loops: decode, hash (and ask for the flow's memory), table. What leaves the table goes to an
 //! [`UpdateSink`]: each update interval, at a flow's end, at eviction, at stop.
 //!
-//! Locks: the map's 64 shards, of which one is locked at a time, or all at once by a batch of packets, see
-//! [`map`]. Before them comes `moving`, see [`FlowTable`].
+//! Locks: the map's 64 shards, of which one is locked at a time, or all at once by a batch of packets (see
+//! `map.rs`). Before them comes `moving`, see [`FlowTable`].
 
 mod ended;
 mod evict;

@@ -161,14 +161,16 @@ impl Queue {
     /// The first `count` batches are durable.
     pub(super) fn stored(&self, count: usize) {
         let mut state = locked(&self.state);
-        for Queued { batch, .. } in state.batches.drain(..count).collect::<Vec<_>>() {
-            let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(&batch));
+        let stored: Vec<Queued> = state.batches.drain(..count).collect();
+        for Queued { batch, .. } in &stored {
+            let (updates, kept_bytes) = (batch.updates.len(), kept_bytes(batch));
             state.updates -= updates;
             state.kept_bytes -= kept_bytes;
             state.bytes -= updates * UPDATE_BYTES + kept_bytes;
             state.stored += 1;
         }
         state.error = None;
+        // Before the batches go: to free ten thousand updates takes a millisecond, and senders wait for the lock.
         drop(state);
         self.progress.notify_all();
     }
