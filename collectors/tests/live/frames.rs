@@ -1,6 +1,7 @@
 //! Frames made by hand, and a socket that sends them.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -11,6 +12,7 @@ use super::lab::Namespace;
 pub(crate) struct Sender {
     socket: Socket,
     address: SockAddr,
+    refused: AtomicU32,
 }
 
 impl Sender {
@@ -28,6 +30,7 @@ impl Sender {
         Ok(Self {
             address: address(index),
             socket,
+            refused: AtomicU32::new(0),
         })
     }
 
@@ -35,11 +38,20 @@ impl Sender {
         self.try_send(frame).expect("the frame is sent");
     }
 
+    /// How often a frame had to be sent again. Who captures where it is sent sees it each time, for it has left
+    /// there when the other end refuses it.
+    pub(crate) fn refused(&self) -> u32 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn try_send(&self, frame: &[u8]) -> io::Result<()> {
         loop {
             match self.socket.send_to(frame, &self.address) {
-                // The peer's backlog is full, or our own send buffer.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => std::thread::yield_now(),
+                // The peer's backlog is full: all interfaces of a processor share one.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    std::thread::yield_now();
+                }
                 sent => return sent.map(drop),
             }
         }
