@@ -221,8 +221,8 @@ pub struct SflowTotals {
 
 /// The counters of one sFlow collector: it writes, everybody reads.
 ///
-/// Those of all agents have one lock, held by the collector for a burst of datagrams (a millisecond at most): one
-/// for each agent cost each datagram as much as its header.
+/// Those of all agents have one lock, held by the collector for a burst of datagrams (a millisecond or two): one for
+/// each agent, taken for each datagram, took a fiftieth of the collector's time.
 #[derive(Debug, Default)]
 pub struct SflowStats {
     totals: Mutex<SflowTotals>,
