@@ -1,14 +1,17 @@
-//! `flowtap replay FILE…`: capture files into the pcap socket.
+//! `flowtap replay FILE…`: capture files into the pcap socket; a server on this machine is handed them, and reads
+//! them itself.
 
 mod pace;
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::fs::{File, Metadata};
+use std::io::{self, IsTerminal as _, Read, Seek as _, StdinLock, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
+use flowtap_collectors::pcapsocket::{Answer, Handover};
 use flowtap_flow::packet::Packet;
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::timestamp::Timestamp;
@@ -16,6 +19,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::exit::{CommandResult, Failure, Status};
 use pace::Pacer;
+
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -43,38 +48,113 @@ fn host_and_port(text: &str) -> Result<String, String> {
 impl Replay {
     pub(crate) fn run(self) -> CommandResult {
         for path in &self.files {
-            let (input, name, length) = open(path)?;
-            // A connection for each file: one that the server refuses does not take others with it.
-            let socket = TcpStream::connect(&self.to).map_err(|error| {
-                let text = format!(
-                    "failed to connect to the pcap socket {}: {error}; is `flowtap up` running?",
-                    self.to
-                );
-                Failure::message(Status::Unreachable, text)
-            })?;
-            let progress = progress(&name, length);
-            let input = progress.wrap_read(input);
-            let sent = send(input, socket, self.pace).with_context(|| name.clone());
-            progress.finish_and_clear();
-            eprintln!("{name}: {} packets sent", sent?);
+            let (input, name) = open(path)?;
+            let answer = self.replay(input, &name)?;
+            let packets = judge(&answer).with_context(|| name.clone())?;
+            eprintln!("{name}: {packets} packets sent");
         }
         Ok(())
     }
+
+    fn replay(&self, input: Input, name: &str) -> Result<Answer, Failure> {
+        let file = input.regular_file();
+        let progress = progress(name, file.map(|(_, length)| length));
+        // Packets at their pace come from here.
+        let file = file.filter(|_| !self.pace);
+        let handed_over = file.and_then(|(file, _)| Some((file, self.hand_over(file)?)));
+        let answer = match handed_over {
+            Some((file, handover)) => watch(file, handover, &progress),
+            None => send(progress.wrap_read(input), self.connect()?, self.pace),
+        };
+        progress.finish_and_clear();
+        Ok(answer.with_context(|| name.to_owned())?)
+    }
+
+    /// A server on this machine reads the file itself.
+    fn hand_over(&self, file: &File) -> Option<Handover> {
+        let mut addresses = self.to.to_socket_addrs().ok()?;
+        addresses.find_map(|address| Handover::offer(file, address))
+    }
+
+    /// A connection for each file: one that the server refuses does not take others with it.
+    fn connect(&self) -> Result<TcpStream, Failure> {
+        TcpStream::connect(&self.to).map_err(|error| {
+            let text = format!(
+                "failed to connect to the pcap socket {}: {error}; is `flowtap up` running?",
+                self.to
+            );
+            Failure::message(Status::Unreachable, text)
+        })
+    }
 }
 
-fn open(path: &Path) -> Result<(Box<dyn Read>, String, Option<u64>)> {
+enum Input {
+    Standard(StdinLock<'static>),
+    /// A regular file, or a pipe.
+    File(File, Metadata),
+}
+
+impl Input {
+    /// It and its length in bytes, if it is there to be read by whoever has it.
+    fn regular_file(&self) -> Option<(&File, u64)> {
+        match self {
+            Self::File(file, meta) if meta.is_file() => Some((file, meta.len())),
+            _ => None,
+        }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(input) => input.read(room),
+            Self::File(file, _) => file.read(room),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<(Input, String)> {
     if path == Path::new("-") {
-        return Ok((Box::new(io::stdin().lock()), "standard input".to_owned(), None));
+        return Ok((Input::Standard(io::stdin().lock()), "standard input".to_owned()));
     }
     let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("failed to open {name}"))?;
-    let meta = file
-        .metadata()
-        .with_context(|| format!("failed to open {name}"))?;
+    let failed = || format!("failed to open {name}");
+    let file = File::open(path).with_context(failed)?;
+    let meta = file.metadata().with_context(failed)?;
     if meta.is_dir() {
         bail!("{name} is a directory; name the files in it");
     }
-    Ok((Box::new(file), name, meta.is_file().then_some(meta.len())))
+    Ok((Input::File(file, meta), name))
+}
+
+/// The number of packets, if all went well.
+fn judge(answer: &Answer) -> Result<u64> {
+    let packets = answer.packets;
+    if let Some(error) = &answer.error {
+        bail!("{error}; {packets} packets before that were sent");
+    }
+    if answer.empty {
+        bail!("it is empty");
+    }
+    if answer.cut {
+        bail!(
+            "cut off in the middle of packet {}; the {packets} before it were sent",
+            packets + 1
+        );
+    }
+    Ok(packets)
+}
+
+/// Waits until the server has read `file`, with an eye on how far it is.
+fn watch(mut file: &File, mut handover: Handover, progress: &ProgressBar) -> Result<Answer> {
+    loop {
+        if let Some(answer) = handover.wait(PROGRESS_EVERY).map_err(lost)? {
+            return Ok(answer);
+        }
+        if let Ok(position) = file.stream_position() {
+            progress.set_position(position);
+        }
+    }
 }
 
 /// A bar on stderr where that is a terminal, else nothing.
@@ -99,11 +179,11 @@ fn progress(name: &str, length: Option<u64>) -> ProgressBar {
     }
 }
 
-/// Sends all of `input` and waits until the server has taken it. Returns the number of packets.
+/// Sends all of `input` and waits until the server has taken it.
 ///
 /// The file is read here as the server will read it, so that what is wrong with it is told here: the
 /// pcap socket answers nothing.
-fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<u64> {
+fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
     let mut outlet = if pace {
         Outlet::Paced(Pacer::new(socket)?)
     } else {
@@ -139,21 +219,16 @@ fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<u64> {
         Outlet::Paced(pacer) => pacer.finish()?,
     };
     let taken = wait_until_taken(socket);
-    if let Some(error) = damaged {
-        bail!("{error}; {packets} packets before that were sent");
+    if damaged.is_none() {
+        taken?;
     }
-    taken?;
     let ending = parser.finish();
-    if ending.empty {
-        bail!("it is empty");
-    }
-    if ending.cut_bytes > 0 || ending.gzip_cut {
-        bail!(
-            "cut off in the middle of packet {}; the {packets} before it were sent",
-            packets + 1
-        );
-    }
-    Ok(packets)
+    Ok(Answer {
+        packets,
+        empty: ending.empty,
+        cut: ending.cut_bytes > 0 || ending.gzip_cut,
+        error: damaged.map(|error| error.to_string()),
+    })
 }
 
 enum Outlet {

@@ -1,5 +1,6 @@
 //! One connection, on its own thread.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -7,8 +8,9 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::gate::LogGate;
+use super::handover::{self, Answer};
 use super::ingest::{Ingest, IngestError, IngestReport, Pull};
-use super::stats::{Client, PcapSocketStats};
+use super::stats::{Client, PcapSocketStats, Peer};
 
 /// What all connections of one socket share.
 #[derive(Debug, Default)]
@@ -19,23 +21,27 @@ pub(super) struct Shared {
     pub(super) give_up: AtomicBool,
 }
 
-/// Reads until the client, or a stop, ends the connection.
+/// Reads what the client sends or hands over, until the client, or a stop, ends the connection.
 pub(super) fn serve(client: &Arc<Client>, mut ingest: Ingest, shared: &Shared) {
-    let read = read(client, &mut ingest, shared);
+    let read = match client.peer {
+        Peer::Address(_) => read_stream(client, &mut ingest, shared),
+        Peer::Process(_) => read_file(client, &mut ingest),
+    };
     let report = ingest.report();
     let ended = match (read, ingest.finish()) {
         (Ok(()), ended) => ended,
         (Err(error), _) => Err(error),
     };
+    if let Peer::Process(_) = client.peer {
+        // It fails if the client has gone, who then wants no answer.
+        let _ = handover::answer(&client.stream, &answer(report, &ended));
+    }
     tell(client, report, ended, shared);
 }
 
-fn read(client: &Client, ingest: &mut Ingest, shared: &Shared) -> Result<(), IngestError> {
+fn read_stream(client: &Client, ingest: &mut Ingest, shared: &Shared) -> Result<(), IngestError> {
     while !shared.give_up.load(Ordering::Relaxed) {
-        let pull = ingest.pull(&mut &client.stream);
-        let report = ingest.report();
-        client.count(report.packets, report.bytes);
-        match pull? {
+        match pull(client, &mut &client.stream, ingest)? {
             Pull::End => break,
             Pull::Full => {}
             // The socket's queue is empty: before the next read waits, all that came goes on.
@@ -43,6 +49,43 @@ fn read(client: &Client, ingest: &mut Ingest, shared: &Shared) -> Result<(), Ing
         }
     }
     Ok(())
+}
+
+/// Reads between two looks at the connection: 2 MiB.
+const READS_PER_CHECK: u32 = 16;
+
+fn read_file(client: &Client, ingest: &mut Ingest) -> Result<(), IngestError> {
+    let mut file = handover::receive(&client.stream).map_err(IngestError::Read)?;
+    for reads in 0u32.. {
+        if reads % READS_PER_CHECK == 0 && handover::has_ended(&client.stream) {
+            let text = "its client went away, or flowtap stops";
+            let error = io::Error::new(io::ErrorKind::ConnectionAborted, text);
+            return Err(IngestError::Read(error));
+        }
+        if pull(client, &mut file, ingest)? == Pull::End {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads once, and publishes what came so far.
+fn pull(client: &Client, source: &mut impl Read, ingest: &mut Ingest) -> Result<Pull, IngestError> {
+    let pull = ingest.pull(source);
+    let report = ingest.report();
+    client.count(report.packets, report.bytes);
+    pull
+}
+
+fn answer(report: IngestReport, ended: &Result<IngestReport, IngestError>) -> Answer {
+    let error = ended.as_ref().err();
+    let empty = matches!(error, Some(IngestError::Empty));
+    Answer {
+        packets: report.packets,
+        empty,
+        cut: ended.as_ref().is_ok_and(IngestReport::is_cut),
+        error: error.filter(|_| !empty).map(ToString::to_string),
+    }
 }
 
 fn tell(client: &Client, report: IngestReport, ended: Result<IngestReport, IngestError>, shared: &Shared) {

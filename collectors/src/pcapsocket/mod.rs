@@ -5,12 +5,15 @@
 //! Packets keep their times. A client that sends something else loses its own connection and nothing
 //! more.
 //!
+//! A file of the same machine can be handed over instead (see [`Handover`]).
+//!
 //! Each connection has a thread that reads, parses and hands on, so that a flow table or store that
 //! falls behind makes the peer send more slowly, by TCP's own means.
 
 mod chosen;
 mod client;
 mod gate;
+mod handover;
 mod ingest;
 mod reader;
 mod stats;
@@ -19,6 +22,7 @@ mod stats;
 mod tests;
 
 pub use chosen::PcapSocketCollector;
+pub use handover::{Answer, Handover};
 pub use ingest::{Ingest, IngestError, IngestReport, Pull, ingest};
 pub use reader::{PcapSocket, PcapSocketOptions, PcapSocketReader};
-pub use stats::{ClientStats, FailedClient, PcapSocketCounters, PcapSocketStats};
+pub use stats::{ClientStats, FailedClient, PcapSocketCounters, PcapSocketStats, Peer};

@@ -2,19 +2,21 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowtap_flow::ledger::DropReason;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 use super::client::{Shared, serve};
+use super::handover;
 use super::ingest::Ingest;
-use super::stats::PcapSocketStats;
+use super::stats::{PcapSocketStats, Peer};
 use crate::{CollectError, ReaderContext};
 
 /// How long connections are read on after a stop, for what they hold already.
@@ -66,8 +68,12 @@ impl PcapSocket {
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
+        let files = handover::listen(local_addr)
+            .inspect_err(|error| warn!(%error, "files of this machine cannot be handed over; they come over TCP"))
+            .ok();
         Ok(PcapSocketReader {
             listener,
+            files,
             local_addr,
             options,
             shared: Arc::default(),
@@ -79,6 +85,8 @@ impl PcapSocket {
 #[derive(Debug)]
 pub struct PcapSocketReader {
     listener: TcpListener,
+    /// Where files are handed over.
+    files: Option<UnixListener>,
     local_addr: SocketAddr,
     options: PcapSocketOptions,
     shared: Arc<Shared>,
@@ -112,6 +120,8 @@ impl PcapSocketReader {
             source,
         };
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(failed)?;
+        let files = self.files.map(tokio::net::UnixListener::from_std);
+        let files = files.transpose().map_err(failed)?;
         let mut clients = Clients {
             threads: JoinSet::new(),
             options: self.options,
@@ -122,8 +132,8 @@ impl PcapSocketReader {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => clients.begin(stream.into_std(), peer),
+                accepted = accept(&listener, files.as_ref()) => match accepted {
+                    Ok((stream, peer)) => clients.begin(stream, peer),
                     Err(error) => {
                         warn!(%error, "failed to take a connection to the pcap socket");
                         sleep(ACCEPT_PAUSE).await;
@@ -135,7 +145,10 @@ impl PcapSocketReader {
         // Connections that the kernel has taken but we have not: they may hold packets, too.
         let listener = listener.into_std().map_err(failed)?;
         for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
-            clients.begin(Ok(stream), peer);
+            match prepare_stream(stream) {
+                Ok(stream) => clients.begin(stream, Peer::Address(peer)),
+                Err(error) => warn!(client = %peer, %error, "failed to prepare a connection to the pcap socket"),
+            }
         }
         drop(listener);
         clients.end().await;
@@ -152,14 +165,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn begin(&mut self, stream: io::Result<TcpStream>, peer: SocketAddr) {
-        let stream = match stream.and_then(prepare) {
-            Ok(stream) => stream,
-            Err(error) => {
-                warn!(client = %peer, %error, "failed to prepare a connection to the pcap socket");
-                return;
-            }
-        };
+    fn begin(&mut self, stream: Socket, peer: Peer) {
         let Some(client) = self.shared.stats.admit(stream, peer, self.options.max_clients) else {
             self.cx.ledger.receive(1, 0);
             self.cx.ledger.drop_packets(DropReason::Limit, 1);
@@ -203,10 +209,38 @@ impl Drop for Clients {
     }
 }
 
-fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
+/// The next connection of either kind.
+async fn accept(
+    streams: &tokio::net::TcpListener,
+    files: Option<&tokio::net::UnixListener>,
+) -> io::Result<(Socket, Peer)> {
+    let next_file = async {
+        match files {
+            Some(files) => files.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        accepted = streams.accept() => {
+            let (stream, peer) = accepted?;
+            Ok((prepare_stream(stream.into_std()?)?, Peer::Address(peer)))
+        }
+        accepted = next_file => prepare_file(accepted?.0),
+    }
+}
+
+fn prepare_stream(stream: TcpStream) -> io::Result<Socket> {
+    let stream = Socket::from(stream);
     stream.set_nonblocking(false)?;
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    stream.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     Ok(stream)
+}
+
+fn prepare_file(stream: tokio::net::UnixStream) -> io::Result<(Socket, Peer)> {
+    let process = stream.peer_cred()?.pid().map_or(0, i32::unsigned_abs);
+    let stream = Socket::from(stream.into_std()?);
+    stream.set_nonblocking(false)?;
+    Ok((stream, Peer::Process(process)))
 }
 
 /// A panic costs its own connection.

@@ -1,12 +1,14 @@
 //! Who sends, who did, and what went wrong.
 
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::fmt;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowtap_flow::timestamp::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use socket2::Socket;
 
 /// The counters of one pcap socket; they stay readable while it runs and after.
 #[derive(Debug, Default)]
@@ -42,8 +44,8 @@ pub struct PcapSocketCounters {
 /// One connected client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientStats {
-    /// Its address.
-    pub peer: SocketAddr,
+    /// Who it is.
+    pub peer: Peer,
     /// When it connected.
     pub since: Timestamp,
     /// Packets it sent.
@@ -55,12 +57,36 @@ pub struct ClientStats {
 /// A client whose connection ended with an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedClient {
-    /// Its address.
-    pub peer: SocketAddr,
+    /// Who it is.
+    pub peer: Peer,
     /// When the connection ended.
     pub at: Timestamp,
     /// Why, in words for the user.
     pub error: String,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever connected from this address, by TCP.
+    Address(SocketAddr),
+    /// A process of this machine that hands a file over: its id, or 0 if it is in another PID namespace.
+    Process(u32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Process(id) => write!(f, "process {id}"),
+        }
+    }
+}
+
+impl Serialize for Peer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl PcapSocketStats {
@@ -82,8 +108,8 @@ impl PcapSocketStats {
     /// Takes a connection on, unless `limit` are open.
     pub(super) fn admit(
         self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Socket,
+        peer: Peer,
         limit: usize,
     ) -> Option<Arc<Client>> {
         let mut state = self.lock();
@@ -105,7 +131,7 @@ impl PcapSocketStats {
         Some(client)
     }
 
-    pub(super) fn fail(&self, peer: SocketAddr, error: String) {
+    pub(super) fn fail(&self, peer: Peer, error: String) {
         let mut state = self.lock();
         state.failed += 1;
         state.last_failed = Some(FailedClient {
@@ -137,11 +163,11 @@ impl PcapSocketStats {
 #[derive(Debug)]
 pub(super) struct Client {
     number: u64,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     since: Timestamp,
     packets: AtomicU64,
     bytes: AtomicU64,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Socket,
     stats: Arc<PcapSocketStats>,
 }
 

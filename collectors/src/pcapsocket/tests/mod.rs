@@ -1,5 +1,6 @@
 //! Real connections to a real socket, into a sink that records.
 
+mod handover;
 mod ingest;
 mod server;
 mod stop;
