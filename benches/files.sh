@@ -12,11 +12,13 @@ NETFLOW=127.0.0.1:$((20000 + RANDOM % 10000))
 # of FILE: the packets in it.
 of() { cat "$DATA/$1.count"; }
 
-# flowtap FILE SETTINGS: the whole way: pcap socket, decoding, flow table, records in SQLite.
+# flowtap FILE SETTINGS [tcp]: the whole way: reading, decoding, flow table, records in SQLite. It is handed the
+# file and reads it itself, as its peers do; or gets it over TCP, as from standard input.
 flowtap() {
     start_flowtap "$2"
-    taskset -c "$FEEDER" "$FLOWTAP" replay --to "$PCAP" "$DATA/$1.pcap" 2>/dev/null
-    local kept
+    local input=$DATA/$1.pcap kept
+    [[ ${3:-} != tcp ]] || input=-
+    taskset -c "$FEEDER" "$FLOWTAP" replay --to "$PCAP" "$input" <"$DATA/$1.pcap" 2>/dev/null
     kept=$(packets_kept)
     [[ $kept = "$(of "$1")" ]] || die "flowtap took $kept packets of $(of "$1"): $(tail -3 "$WORK/log")"
     finish
@@ -38,6 +40,7 @@ declare -A CPU_OF PEAK_OF
 run() {
     local tool=$1 file=$2
     case $tool in
+        *TCP) flowtap "$file" "${SETTINGS[$tool]}" tcp ;;
         flowtap*) flowtap "$file" "${SETTINGS[$tool]}" ;;
         *) "$tool" "$file" ;;
     esac
@@ -69,10 +72,11 @@ row() {
 
 declare -A SETTINGS=(
     ["flowtap"]='[packets]\nper_flow = 0'
+    ["flowtap, TCP"]='[packets]\nper_flow = 0'
     ["flowtap, 5 kept"]='[packets]\nper_flow = 5'
     ["flowtap, 20 kept"]='[packets]\nper_flow = 20'
 )
-OURS=("flowtap" "flowtap, 5 kept" "flowtap, 20 kept")
+OURS=("flowtap" "flowtap, TCP" "flowtap, 5 kept" "flowtap, 20 kept")
 PEERS=()
 for tool in softflowd nfpcapd tshark; do command -v "$tool" >/dev/null && PEERS+=("$tool"); done
 

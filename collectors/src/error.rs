@@ -8,7 +8,7 @@ pub enum CollectError {
     /// A socket could not be bound.
     #[error("failed to listen on {protocol} {address}: {source}{hint}")]
     Listen {
-        /// `TCP` or `UDP`.
+        /// `TCP` or `UDP`, or `flowtap-pcap` where files are handed over to a pcap socket.
         protocol: &'static str,
         /// Where.
         address: SocketAddr,
@@ -42,7 +42,7 @@ pub enum CollectError {
         "no {protocol} port from {first} to {last} is free on {address}; delete a capture that listens there, or name a port with --port"
     )]
     NoPort {
-        /// `TCP` or `UDP`.
+        /// `TCP` or `UDP`, or `flowtap-pcap` where files are handed over to a pcap socket.
         protocol: &'static str,
         /// Where.
         address: std::net::IpAddr,

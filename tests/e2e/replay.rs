@@ -154,25 +154,46 @@ fn files_that_are_none_are_told_and_harm_nobody() {
     let whole = read(DHCP);
     std::fs::write(&cut, &whole[..whole.len() - 5]).expect("a file");
 
-    let output = server.ask(&["replay", garbage.to_str().expect("text")]);
-    assert_eq!(output.status.code(), Some(1));
-    let line = String::from_utf8(output.stderr).expect("text");
-    assert!(
-        line.contains("garbage.pcap") && line.contains("accepted are pcap, pcapng"),
-        "{line}"
-    );
-
-    let output = server.ask(&["replay", cut.to_str().expect("text")]);
-    assert_eq!(output.status.code(), Some(1));
-    let line = String::from_utf8(output.stderr).expect("text");
-    assert!(line.contains("cut off in the middle of packet 26"), "{line}");
+    // Named, a file is handed over; from standard input it is sent.
+    let to = server.pcap_socket.to_string();
+    let sent = |file: &Path| {
+        let mut flowtap = Command::new(crate::support::FLOWTAP);
+        flowtap.args(["replay", "--to", &to, "-"]);
+        let output = flowtap.stdin(File::open(file).expect("a file")).output();
+        ("standard input", output.expect("it runs"))
+    };
+    let handed_over = |file: &Path| {
+        let name = file.to_str().expect("text");
+        ("pcap", server.ask(&["replay", name]))
+    };
+    for (name, output) in [handed_over(&garbage), sent(&garbage)] {
+        assert_eq!(output.status.code(), Some(1));
+        let line = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            line.contains(name) && line.contains("accepted are pcap, pcapng") && line.contains("; 0 packets"),
+            "{line}"
+        );
+    }
+    for (name, output) in [handed_over(&cut), sent(&cut)] {
+        assert_eq!(output.status.code(), Some(1));
+        let line = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            line.contains(name) && line.contains("cut off in the middle of packet 26"),
+            "{line}"
+        );
+    }
     eventually("the packets before the cut", || {
-        (kept(&server) >= DHCP_PACKETS - 1).then_some(())
+        (kept(&server) >= 2 * (DHCP_PACKETS - 1)).then_some(())
     });
 
     server.replay(&[DHCP]);
     let nowhere = server.ask(&["replay", "--to", "127.0.0.1:1", &path(DHCP)]);
     assert_eq!(nowhere.status.code(), Some(5));
+
+    let (_, log) = server.terminate();
+    for client in ["client=process ", "client=127.0.0.1:"] {
+        assert!(log.contains(client), "one of each kind: {log}");
+    }
 }
 
 #[test]

@@ -329,7 +329,7 @@ pub struct SflowAgent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PcapClient {
-    /// Its address.
+    /// Its address, or, of a process of the same machine that hands a file over, `process` and its id.
     pub peer: String,
     /// When it connected, ms since the Unix epoch.
     pub since: i64,

@@ -22,6 +22,12 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::CollectError;
+
+/// What the names begin with; a TCP address follows.
+const NAME: &str = "flowtap-pcap";
 
 /// What goes with the descriptor, which cannot go alone.
 const BYTE: [u8; 1] = *b"f";
@@ -73,15 +79,19 @@ impl Handover {
     }
 }
 
-/// Where a pcap socket may listen that takes connections to `address`.
+/// Where a pcap socket of this host may listen that takes connections to `address`.
 fn candidates(address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
     let every: &[IpAddr] = match address {
-        SocketAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        _ if !is_here(address.ip()) => &[],
+        SocketAddr::V4(_) => &[
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ],
         SocketAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
     };
-    let every = if is_here(address.ip()) { every } else { &[] };
+    let own = (!every.is_empty()).then_some(address);
     let every = every.iter().map(move |ip| SocketAddr::new(*ip, address.port()));
-    std::iter::once(address).chain(every)
+    own.into_iter().chain(every)
 }
 
 /// True for an address of this host: only to such a one can a socket be bound.
@@ -90,7 +100,7 @@ fn is_here(ip: IpAddr) -> bool {
 }
 
 fn name(address: SocketAddr) -> io::Result<UnixAddr> {
-    UnixAddr::from_abstract_name(format!("flowtap-pcap {address}"))
+    UnixAddr::from_abstract_name(format!("{NAME} {address}"))
 }
 
 pub(super) fn connect(address: SocketAddr) -> io::Result<UnixStream> {
@@ -106,11 +116,22 @@ pub(super) fn send(stream: &UnixStream, file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens beside the TCP socket of `address`.
-pub(super) fn listen(address: SocketAddr) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind_addr(&name(address)?)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// Listens beside the TCP socket of `address`; `None` if the system does not let us.
+///
+/// # Errors
+/// [`CollectError::Listen`] if somebody else does: files meant for us would go there.
+pub(super) fn listen(address: SocketAddr) -> Result<Option<UnixListener>, CollectError> {
+    let listener = name(address).and_then(|name| UnixListener::bind_addr(&name));
+    match listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(CollectError::listen(NAME, address, error))
+        }
+        Err(error) => {
+            warn!(%error, "files of this machine cannot be handed over; they come over TCP");
+            Ok(None)
+        }
+    }
 }
 
 /// Waits for the file that the client of `stream` hands over.

@@ -62,15 +62,14 @@ impl PcapSocket {
     /// as its buffers go.
     ///
     /// # Errors
-    /// [`CollectError::Listen`] if the address is taken, not this host's, or not allowed.
+    /// [`CollectError::Listen`] if the address is taken, not this host's, or not allowed; or if another
+    /// program takes files in its place.
     pub fn bind(address: SocketAddr, options: PcapSocketOptions) -> Result<PcapSocketReader, CollectError> {
         let failed = |source| CollectError::listen("TCP", address, source);
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let files = handover::listen(local_addr)
-            .inspect_err(|error| warn!(%error, "files of this machine cannot be handed over; they come over TCP"))
-            .ok();
+        let files = handover::listen(local_addr)?;
         Ok(PcapSocketReader {
             listener,
             files,
@@ -85,7 +84,7 @@ impl PcapSocket {
 #[derive(Debug)]
 pub struct PcapSocketReader {
     listener: TcpListener,
-    /// Where files are handed over.
+    /// Where files are handed over, if the system allows it.
     files: Option<UnixListener>,
     local_addr: SocketAddr,
     options: PcapSocketOptions,
@@ -147,10 +146,13 @@ impl PcapSocketReader {
         for (stream, peer) in std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG) {
             match prepare_stream(stream) {
                 Ok(stream) => clients.begin(stream, Peer::Address(peer)),
-                Err(error) => warn!(client = %peer, %error, "failed to prepare a connection to the pcap socket"),
+                Err(error) => {
+                    warn!(client = %peer, %error, "failed to prepare a connection to the pcap socket")
+                }
             }
         }
-        drop(listener);
+        // Both are free before the last client has ended: another may take their place.
+        drop((listener, files));
         clients.end().await;
         Ok(())
     }

@@ -106,12 +106,7 @@ impl PcapSocketStats {
     }
 
     /// Takes a connection on, unless `limit` are open.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        stream: Socket,
-        peer: Peer,
-        limit: usize,
-    ) -> Option<Arc<Client>> {
+    pub(super) fn admit(self: &Arc<Self>, stream: Socket, peer: Peer, limit: usize) -> Option<Arc<Client>> {
         let mut state = self.lock();
         if state.clients.len() >= limit {
             state.refused += 1;

@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use flowtap_flow::pcap::to_pcapng;
 
 use super::{PATIENCE, Server, bind, malformed, parse, sample};
-use crate::pcapsocket::handover::{connect, send};
+use crate::pcapsocket::handover::{connect, listen, send};
 use crate::pcapsocket::{Answer, Handover, PcapSocket, PcapSocketOptions, Peer};
 
 /// An open file with these bytes, at its start.
@@ -177,8 +177,18 @@ fn only_who_listens_at_that_address_gets_it() {
     assert!(Handover::offer(&file, SocketAddr::from(([127, 0, 0, 1], port))).is_some());
     // TEST-NET-1 is no address of this host.
     assert!(Handover::offer(&file, SocketAddr::from(([192, 0, 2, 1], port))).is_none());
-    let loopback = bind(PcapSocketOptions::default()).local_addr();
-    assert!(Handover::offer(&file, loopback).is_none(), "it listens no more");
+    assert!(Handover::offer(&file, SocketAddr::from(([127, 0, 0, 1], 1))).is_none());
+}
+
+#[test]
+fn two_cannot_take_the_files_of_one_address() {
+    let reader = bind(PcapSocketOptions::default());
+    let address = reader.local_addr();
+    let text = listen(address).unwrap_err().to_string();
+    assert!(
+        text.starts_with(&format!("failed to listen on flowtap-pcap {address}: ")),
+        "{text}"
+    );
 }
 
 #[test]
