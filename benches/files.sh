@@ -39,6 +39,8 @@ tshark() { measure tshark -q -z conv,tcp -z conv,udp -c "$TSHARK_PACKETS" -r "$D
 declare -A CPU_OF PEAK_OF
 run() {
     local tool=$1 file=$2
+    # Each finds the file in memory: some systems take it from there when nobody has read it for seconds.
+    cat "$DATA/$file.pcap" >/dev/null
     case $tool in
         *TCP) flowtap "$file" "${SETTINGS[$tool]}" tcp ;;
         flowtap*) flowtap "$file" "${SETTINGS[$tool]}" ;;
@@ -83,8 +85,6 @@ for tool in softflowd nfpcapd tshark; do command -v "$tool" >/dev/null && PEERS+
 taskset -c "$FEEDER" "$CAPGEN" sink "$NETFLOW" &
 SINK=$!
 for file in mix small churn; do
-    # The first pass brings the file to memory.
-    cat "$DATA/$file.pcap" >/dev/null
     for ((i = 0; i < RUNS; i++)); do
         for tool in "${OURS[@]}" "${PEERS[@]}"; do
             # tshark is far behind; once tells it.

@@ -70,6 +70,8 @@ pub fn record_len(caplen: usize) -> u64 {
 #[derive(Debug, Default)]
 pub struct PacketChunk {
     bytes: Vec<u8>,
+    /// Of its packets' flows; of packets of one flow in a row, one.
+    uuids: Vec<FlowId>,
     packets: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
@@ -84,6 +86,7 @@ impl PacketChunk {
     pub fn new(budget: Option<Arc<RawBudget>>) -> Self {
         Self {
             bytes: Vec::new(),
+            uuids: Vec::new(),
             packets: 0,
             first: None,
             last: None,
@@ -107,6 +110,10 @@ impl PacketChunk {
         if self.bytes.capacity() == 0 {
             // With room for the packet that makes it full, if it is of the ordinary length.
             self.bytes.reserve(CHUNK_BYTES + 4096);
+            self.uuids.reserve(CHUNK_BYTES / 256);
+        }
+        if self.uuids.last() != Some(&uuid) {
+            self.uuids.push(uuid);
         }
         let mut header = [0; HEADER];
         header[0..8].copy_from_slice(&uuid.0.to_le_bytes());
@@ -167,6 +174,12 @@ impl PacketChunk {
         self.bytes.len() >= CHUNK_BYTES
     }
 
+    /// The flows of its packets. One may come more than once.
+    #[must_use]
+    pub fn uuids(&self) -> &[FlowId] {
+        &self.uuids
+    }
+
     /// How many packets it has.
     #[must_use]
     pub fn packets(&self) -> u64 {
@@ -203,6 +216,7 @@ impl PacketChunk {
         // What is handed over early shall hold no more memory than its budget says.
         if taken.bytes.len() < CHUNK_BYTES / 2 {
             taken.bytes.shrink_to_fit();
+            taken.uuids.shrink_to_fit();
         }
         taken
     }

@@ -87,8 +87,7 @@ impl PacketFile {
             self.file()?.write_all_at(chunk.bytes(), end)?;
             let length = chunk.bytes().len() as u64;
             end += length;
-            // Right behind the copy, which has brought its bytes near.
-            let uuids = filter(chunk);
+            let uuids = bloom::build(chunk.uuids().iter().map(|uuid| uuid.0));
             self.appended.push(Appended { length, time, uuids });
         }
         if end > self.end {
@@ -132,17 +131,6 @@ impl PacketFile {
         }
         self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
-}
-
-/// The filter of the UUIDs in a chunk.
-fn filter(chunk: &PacketChunk) -> Vec<u8> {
-    let mut uuids: Vec<u64> = records(chunk.bytes())
-        .map_while(Result::ok)
-        .map(|record| record.uuid.0)
-        .collect();
-    // Packets of one flow mostly come together.
-    uuids.dedup();
-    bloom::build(uuids.into_iter())
 }
 
 /// First and last time of all packets of a segment.
