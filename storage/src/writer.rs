@@ -226,7 +226,9 @@ fn run(queue: &Queue, store: &dyn FlowStore) {
         let lent: Vec<&Batch> = batches.iter().map(|batch| &**batch).collect();
         match store.append(Timestamp::now(), &lent) {
             Ok(()) => {
-                queue.stored(batches.len());
+                let count = batches.len();
+                drop(batches);
+                queue.stored(count);
                 backoff = Backoff::default();
             }
             Err(error) => {

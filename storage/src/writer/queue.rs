@@ -50,6 +50,8 @@ struct State {
     retention_error: Option<String>,
     refused_updates: u64,
     refused_packets: u64,
+    /// Lists whose updates were stored, empty: memory that the system need not give anew.
+    spare: Vec<Vec<FlowUpdate>>,
 }
 
 #[derive(Debug)]
@@ -96,10 +98,9 @@ impl Queue {
         let joins = state.join_last(batch);
         if !joins {
             state.sent += 1;
-            state.batches.push_back(Queued {
-                batch: Arc::new(roomy(batch)),
-                since: Instant::now(),
-            });
+            let batch = Arc::new(state.roomy(batch));
+            let since = Instant::now();
+            state.batches.push_back(Queued { batch, since });
         }
         // The thread sleeps without a deadline while the queue is empty, and else until a commit is due.
         let is_first = !joins && state.batches.len() == 1;
@@ -173,6 +174,10 @@ impl Queue {
         // Before the batches go: to free ten thousand updates takes a millisecond, and senders wait for the lock.
         drop(state);
         self.progress.notify_all();
+        let spare: Vec<_> = stored.into_iter().filter_map(emptied).take(MOST_SPARE).collect();
+        let mut state = locked(&self.state);
+        let room = MOST_SPARE - state.spare.len().min(MOST_SPARE);
+        state.spare.extend(spare.into_iter().take(room));
     }
 
     /// The store refused; true if it took the batch before that.
@@ -295,6 +300,20 @@ impl State {
         true
     }
 
+    /// What is in `batch`, with room for more. The sender's list stays where it is, and with the sender; but what
+    /// is long is not copied.
+    fn roomy(&mut self, batch: &mut Batch) -> Batch {
+        let spare = self.spare.pop();
+        let mut updates = spare.unwrap_or_else(|| Vec::with_capacity(Batch::UPDATES));
+        if is_long(batch) {
+            std::mem::swap(&mut updates, &mut batch.updates);
+        } else {
+            updates.append(&mut batch.updates);
+        }
+        let kept = std::mem::take(&mut batch.kept);
+        Batch { updates, kept }
+    }
+
     /// Batches from the front: at least one, then as many as keep within `limit` updates.
     fn front(&self, limit: usize) -> Vec<Arc<Batch>> {
         let (mut first, mut updates) = (true, 0usize);
@@ -338,6 +357,9 @@ impl Drop for Ended<'_> {
     }
 }
 
+/// Spare lists at most: 7 MiB, those of a commit and a half.
+const MOST_SPARE: usize = 128;
+
 /// Bytes that an update holds in memory. Its texts are shared, and its rare extras are not counted.
 const UPDATE_BYTES: usize = size_of::<FlowUpdate>();
 
@@ -345,17 +367,11 @@ fn is_long(batch: &Batch) -> bool {
     batch.updates.len() > Batch::UPDATES / 2
 }
 
-/// What is in `batch`, with room for more. The sender's list stays where it is, and with the sender; but what is
-/// long is not copied.
-fn roomy(batch: &mut Batch) -> Batch {
-    let mut updates = Vec::with_capacity(Batch::UPDATES);
-    if is_long(batch) {
-        std::mem::swap(&mut updates, &mut batch.updates);
-    } else {
-        updates.append(&mut batch.updates);
-    }
-    let kept = std::mem::take(&mut batch.kept);
-    Batch { updates, kept }
+/// The list of a batch that nobody looks at any more, if it is one that [`State::roomy`] made.
+fn emptied(stored: Queued) -> Option<Vec<FlowUpdate>> {
+    let mut updates = Arc::into_inner(stored.batch)?.updates;
+    updates.clear();
+    (updates.capacity() == Batch::UPDATES).then_some(updates)
 }
 
 fn kept_bytes(batch: &Batch) -> usize {
