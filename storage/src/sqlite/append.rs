@@ -27,9 +27,14 @@ use crate::error::StoreError;
 pub(super) struct SegmentWriter {
     pub(super) segment: Arc<Segment>,
     connection: Connection,
+    /// Pages that the connection remembers.
+    cache: usize,
     packets: PacketFile,
     memory: Memory,
 }
+
+/// Pages remembered at most: 64 MiB.
+const MOST_CACHE: usize = 8_192;
 
 /// What is remembered between batches.
 #[derive(Debug)]
@@ -60,6 +65,7 @@ impl SegmentWriter {
         Ok(Self {
             segment,
             connection,
+            cache: schema::LEAST_CACHE,
             packets,
             memory,
         })
@@ -81,11 +87,23 @@ impl SegmentWriter {
         batches: &[&Batch],
         chunks: impl Fn() -> C,
     ) -> rusqlite::Result<()> {
+        self.fit_cache()?;
         let transaction = self.connection.transaction()?;
         self.packets.save(&transaction)?;
         chunks().for_each(|chunk| self.memory.totals.count_packets(chunk));
         self.memory.write(&transaction, batches)?;
         transaction.commit()
+    }
+
+    /// Makes room for the pages of the flows that are still being replaced, each of which may be on one of its own.
+    /// Nobody comes back to the others, and memory that is new costs more than what is written to it.
+    fn fit_cache(&mut self) -> rusqlite::Result<()> {
+        let wanted = self.memory.open_flows.len().min(MOST_CACHE).next_power_of_two();
+        if wanted > self.cache {
+            schema::set_cache(&self.connection, wanted)?;
+            self.cache = wanted;
+        }
+        Ok(())
     }
 
     /// Lets the file have no more than `pages` pages from now on.

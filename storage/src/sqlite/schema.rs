@@ -71,6 +71,14 @@ pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
 /// do not block each other.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// Pages that a writer remembers at first: 8 MiB, more than a transaction writes.
+pub(super) const LEAST_CACHE: usize = 1_024;
+
+/// Lets `connection` remember so many pages.
+pub(super) fn set_cache(connection: &Connection, pages: usize) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", i64::try_from(pages).unwrap_or(i64::MAX))
+}
+
 fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     // Must come before the first table is made. Rows are small and scans long: larger pages pay.
@@ -82,8 +90,7 @@ fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 4000, |row| row.get::<_, i64>(0))?;
     connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |row| row.get::<_, i64>(0))?;
-    // 64 MiB: the pages of the flows that are still being replaced.
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    set_cache(connection, LEAST_CACHE)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }
