@@ -160,17 +160,20 @@ fn files_that_are_none_are_told_and_harm_nobody() {
         let mut flowtap = Command::new(crate::support::FLOWTAP);
         flowtap.args(["replay", "--to", &to, "-"]);
         let output = flowtap.stdin(File::open(file).expect("a file")).output();
-        ("standard input", output.expect("it runs"))
+        ("standard input".to_owned(), output.expect("it runs"))
     };
     let handed_over = |file: &Path| {
-        let name = file.to_str().expect("text");
-        ("pcap", server.ask(&["replay", name]))
+        let name = file.to_str().expect("text").to_owned();
+        let output = server.ask(&["replay", &name]);
+        (name, output)
     };
     for (name, output) in [handed_over(&garbage), sent(&garbage)] {
         assert_eq!(output.status.code(), Some(1));
         let line = String::from_utf8(output.stderr).expect("text");
         assert!(
-            line.contains(name) && line.contains("accepted are pcap, pcapng") && line.contains("; 0 packets"),
+            line.contains(&name)
+                && line.contains("accepted are pcap, pcapng")
+                && line.contains("; 0 packets"),
             "{line}"
         );
     }
@@ -178,7 +181,7 @@ fn files_that_are_none_are_told_and_harm_nobody() {
         assert_eq!(output.status.code(), Some(1));
         let line = String::from_utf8(output.stderr).expect("text");
         assert!(
-            line.contains(name) && line.contains("cut off in the middle of packet 26"),
+            line.contains(&name) && line.contains("cut off in the middle of packet 26"),
             "{line}"
         );
     }

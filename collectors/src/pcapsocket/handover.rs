@@ -11,12 +11,12 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::CollectError;
+use crate::stop::wait_for;
 
 /// What the names begin with; a TCP address follows.
 const NAME: &str = "flowtap-pcap";
@@ -58,7 +59,9 @@ impl Handover {
     /// nobody on this machine, or nobody who takes files.
     #[must_use]
     pub fn offer(file: &File, address: SocketAddr) -> Option<Self> {
-        let stream = candidates(address).find_map(|listener| connect(listener).ok())?;
+        let stream = candidates(address)
+            .into_iter()
+            .find_map(|listener| connect(listener).ok())?;
         send(&stream, file).ok()?;
         let answer = Vec::new();
         Some(Self { stream, answer })
@@ -80,18 +83,17 @@ impl Handover {
 }
 
 /// Where a pcap socket of this host may listen that takes connections to `address`.
-fn candidates(address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-    let every: &[IpAddr] = match address {
-        _ if !is_here(address.ip()) => &[],
-        SocketAddr::V4(_) => &[
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ],
-        SocketAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+fn candidates(address: SocketAddr) -> Vec<SocketAddr> {
+    let every_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let every = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let ips = match address.ip() {
+        ip if !is_here(ip) => vec![],
+        ip @ IpAddr::V4(_) => vec![ip, every_v4, every],
+        ip @ IpAddr::V6(_) => vec![ip, every],
     };
-    let own = (!every.is_empty()).then_some(address);
-    let every = every.iter().map(move |ip| SocketAddr::new(*ip, address.port()));
-    own.into_iter().chain(every)
+    ips.into_iter()
+        .map(|ip| SocketAddr::new(ip, address.port()))
+        .collect()
 }
 
 /// True for an address of this host: only to such a one can a socket be bound.
@@ -149,7 +151,7 @@ pub(super) fn receive(stream: impl AsFd) -> io::Result<File> {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    let file = descriptor.map(|descriptor: OwnedFd| File::from(descriptor));
+    let file = descriptor.map(File::from);
     let is_file = |file: &File| file.metadata().is_ok_and(|data| data.is_file());
     // A pipe or a terminal could make its reader wait for ever, where nothing wakes it.
     file.filter(is_file)
@@ -158,9 +160,9 @@ pub(super) fn receive(stream: impl AsFd) -> io::Result<File> {
 
 /// True if the client of `stream` has gone, or the connection was shut down here.
 pub(super) fn has_ended(stream: impl AsFd) -> bool {
-    let mut wanted = [PollFd::new(&stream, PollFlags::RDHUP)];
-    let now = Timespec::default();
-    poll(&mut wanted, Some(&now)).is_ok_and(|ready| ready > 0)
+    let mut connection = [PollFd::new(&stream, PollFlags::RDHUP)];
+    let asked = wait_for(&mut connection, &Timespec::default());
+    asked.is_ok() && !connection[0].revents().is_empty()
 }
 
 /// Answers the client.

@@ -174,10 +174,10 @@ impl Queue {
         // Before the batches go: to free ten thousand updates takes a millisecond, and senders wait for the lock.
         drop(state);
         self.progress.notify_all();
-        let spare: Vec<_> = stored.into_iter().filter_map(emptied).take(MOST_SPARE).collect();
+        let spare: Vec<_> = stored.into_iter().filter_map(emptied).collect();
         let mut state = locked(&self.state);
-        let room = MOST_SPARE - state.spare.len().min(MOST_SPARE);
-        state.spare.extend(spare.into_iter().take(room));
+        state.spare.extend(spare);
+        state.spare.truncate(MOST_SPARE);
     }
 
     /// The store refused; true if it took the batch before that.

@@ -7,11 +7,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use flowtap_flow::pcap::to_pcapng;
-
-use super::{PATIENCE, Server, bind, malformed, parse, sample};
+use super::{PATIENCE, Server, bind, in_every_format, malformed, parse, sample};
 use crate::pcapsocket::handover::{connect, listen, send};
 use crate::pcapsocket::{Answer, Handover, PcapSocket, PcapSocketOptions, Peer};
 
@@ -60,18 +56,11 @@ fn files_of_every_format_are_read_whole() {
     let server = Server::start();
     let bytes = sample();
     let packets = parse(&bytes);
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(&bytes).unwrap();
-    let files = [
-        bytes.clone(),
-        to_pcapng(&packets).unwrap(),
-        gzip.finish().unwrap(),
-        bytes.repeat(300),
-    ];
-    for bytes in &files[..3] {
-        assert_eq!(answer(offer(&server, &file(bytes))).unwrap(), taken(160));
+    for bytes in in_every_format(&bytes) {
+        assert_eq!(answer(offer(&server, &file(&bytes))).unwrap(), taken(160));
     }
-    assert_eq!(answer(offer(&server, &file(&files[3]))).unwrap(), taken(48_000));
+    let long = file(&bytes.repeat(300));
+    assert_eq!(answer(offer(&server, &long)).unwrap(), taken(48_000));
     assert_eq!(server.stats.snapshot().total, 4);
     assert_eq!(server.stop().0, vec![packets; 303].concat());
 }

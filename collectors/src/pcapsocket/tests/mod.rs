@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use flowtap_flow::ledger::{DropReason, Ledger, LedgerSnapshot};
 use flowtap_flow::packet::{Packet, RawPacket, Sink};
-use flowtap_flow::pcap::StreamParser;
+use flowtap_flow::pcap::{StreamParser, to_pcapng};
 use flowtap_flow::point::Points;
 use flowtap_flow::timestamp::Timestamp;
 use tokio::runtime::Runtime;
@@ -217,6 +219,17 @@ fn fixture(name: &str) -> Vec<u8> {
 /// 160 packets of TCP and UDP.
 fn sample() -> Vec<u8> {
     fixture("ovs-sflow-tcp-udp.truth.pcap")
+}
+
+/// The packets of a pcap file as that, as pcapng, and as gzip.
+fn in_every_format(file: &[u8]) -> [Vec<u8>; 3] {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(file).unwrap();
+    [
+        file.to_vec(),
+        to_pcapng(&parse(file)).unwrap(),
+        gzip.finish().unwrap(),
+    ]
 }
 
 fn parse(bytes: &[u8]) -> Vec<RawPacket> {

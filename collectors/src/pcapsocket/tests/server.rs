@@ -5,12 +5,9 @@ use std::net::Shutdown;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use flowtap_flow::ledger::DropReason;
-use flowtap_flow::pcap::to_pcapng;
 
-use super::{Server, bind, boundaries, fixture, is_closed, malformed, parse, sample};
+use super::{Server, bind, boundaries, fixture, in_every_format, is_closed, malformed, parse, sample};
 use crate::pcapsocket::{PcapSocket, PcapSocketOptions, Peer};
 
 #[test]
@@ -21,17 +18,10 @@ fn files_of_every_format_arrive_whole() {
     });
     let file = sample();
     let packets = parse(&file);
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(&file).unwrap();
-    let streams = [
-        file.clone(),
-        to_pcapng(&packets).unwrap(),
-        gzip.finish().unwrap(),
-        file.repeat(3),
-    ];
-    for stream in &streams {
-        server.send(stream);
+    for stream in in_every_format(&file) {
+        server.send(&stream);
     }
+    server.send(&file.repeat(3));
     let counters = server.stats.snapshot();
     assert_eq!((counters.total, counters.refused, counters.failed), (4, 0, 0));
     assert_eq!(server.recorder.seen.lock().unwrap().nodes, ["node-1"; 4]);
