@@ -1,7 +1,7 @@
 //! Kept packets on their way to the store: chunks of records, in the order in which they came.
 //!
-//! A reader copies a packet once, from where it was captured to the end of its chunk; the store writes
-//! chunks down as they are. A record is 32 bytes, numbers little endian, and the packet:
+//! A reader copies a packet once, from where it was captured to the end of its chunk, which begins at a page
+//! of memory; the store hands that memory to the disk as it is. A record is 32 bytes, numbers little endian, and the packet:
 //!
 //! | offset | bytes | |
 //! |---|---|---|
@@ -22,6 +22,10 @@ use crate::flow::FlowId;
 use crate::packet::{LinkType, RawPacket};
 use crate::query::TimeRange;
 use crate::timestamp::Timestamp;
+
+mod page_bytes;
+
+pub use page_bytes::{PAGE, PageBytes};
 
 /// A chunk is handed on when it has so many bytes: some 300 small packets, and few enough that whoever
 /// looks for one packet can read them all in 20 µs.
@@ -69,7 +73,7 @@ pub fn record_len(caplen: usize) -> u64 {
 /// until it is dropped.
 #[derive(Debug, Default)]
 pub struct PacketChunk {
-    bytes: Vec<u8>,
+    bytes: PageBytes,
     /// Of its packets' flows; of packets of one flow in a row, one.
     uuids: Vec<FlowId>,
     packets: u64,
@@ -85,7 +89,7 @@ impl PacketChunk {
     #[must_use]
     pub fn new(budget: Option<Arc<RawBudget>>) -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: PageBytes::default(),
             uuids: Vec::new(),
             packets: 0,
             first: None,
@@ -107,7 +111,7 @@ impl PacketChunk {
         link_type: LinkType,
         data: &[u8],
     ) {
-        if self.bytes.capacity() == 0 {
+        if self.packets == 0 {
             // With room for the packet that makes it full, if it is of the ordinary length.
             self.bytes.reserve(CHUNK_BYTES + 4096);
             self.uuids.reserve(CHUNK_BYTES / 256);
@@ -123,6 +127,7 @@ impl PacketChunk {
         let caplen = u32::try_from(data.len()).unwrap_or(u32::MAX);
         header[24..28].copy_from_slice(&caplen.to_le_bytes());
         header[28..30].copy_from_slice(&link_type.0.to_le_bytes());
+        self.bytes.reserve(HEADER + data.len());
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(data);
         self.packets += 1;
@@ -201,10 +206,10 @@ impl PacketChunk {
         })
     }
 
-    /// The records.
+    /// The records. They begin at a multiple of [`PAGE`] in memory.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// Takes what there is, and leaves an empty chunk with the same budget.

@@ -31,6 +31,7 @@ mod bloom;
 mod catalog;
 mod columns;
 mod dictionary;
+mod direct;
 mod find;
 mod keys;
 mod lock;

@@ -2,10 +2,10 @@
 //!
 //! In SQLite each byte would be written twice, log and database, and summed up on the way, which costs
 //! five times as much. The file has no structure of its own: table `packet_chunk` says where a chunk
-//! lies. Chunks are durable before the transaction that names them; what a crash left behind them is
-//! overwritten.
+//! lies; it begins at a page. Chunks are durable before the transaction that names them; what a crash left
+//! behind them is overwritten.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -19,6 +19,7 @@ use flowtap_flow::timestamp::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bloom;
+use super::direct::{DirectFile, padded};
 use super::pool::{SegmentError, Snapshot};
 use super::read::IdSet;
 use super::zone::Times;
@@ -31,7 +32,7 @@ const FILTER_LIMIT: usize = 256;
 pub(super) struct PacketFile {
     path: PathBuf,
     /// Made with the first packet.
-    file: Option<File>,
+    file: Option<DirectFile>,
     /// Where the next chunk begins.
     end: u64,
     /// The number of the last chunk.
@@ -57,7 +58,7 @@ impl PacketFile {
         Ok(Self {
             path,
             file: None,
-            end: end.cast_unsigned(),
+            end: padded(end.cast_unsigned()),
             last,
             appended: Vec::new(),
         })
@@ -81,17 +82,19 @@ impl PacketFile {
     }
 
     fn write<'a>(&mut self, chunks: impl Iterator<Item = &'a PacketChunk>) -> io::Result<()> {
-        let mut end = self.end;
+        let mut pieces = Vec::new();
         for chunk in chunks {
             let Some(time) = chunk.time() else { continue };
-            self.file()?.write_all_at(chunk.bytes(), end)?;
             let length = chunk.bytes().len() as u64;
-            end += length;
             let uuids = bloom::build(chunk.uuids().iter().map(|uuid| uuid.0));
             self.appended.push(Appended { length, time, uuids });
+            pieces.push(chunk.bytes());
         }
-        if end > self.end {
-            self.file()?.sync_data()?;
+        if !pieces.is_empty() {
+            let end = self.end;
+            let file = self.file()?;
+            file.write_all_at(&pieces, end)?;
+            file.sync_data()?;
         }
         Ok(())
     }
@@ -110,19 +113,14 @@ impl PacketFile {
                 time.to.nanos(),
                 uuids,
             ])?;
-            self.end += length;
+            self.end += padded(length);
         }
         Ok(())
     }
 
-    fn file(&mut self) -> io::Result<&File> {
+    fn file(&mut self) -> io::Result<&DirectFile> {
         if self.file.is_none() {
-            let mut options = OpenOptions::new();
-            let file = options
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&self.path)?;
+            let file = DirectFile::open(&self.path)?;
             // A new name is durable with its directory.
             if let Some(directory) = self.path.parent() {
                 File::open(directory)?.sync_all()?;
