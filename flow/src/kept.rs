@@ -1,7 +1,8 @@
 //! Kept packets on their way to the store: chunks of records, in the order in which they came.
 //!
-//! A reader copies a packet once, from where it was captured to the end of its chunk, which begins at a page
-//! of memory; the store hands that memory to the disk as it is. A record is 32 bytes, numbers little endian, and the packet:
+//! A reader copies a packet once, from where it was captured to the end of its chunk, which begins at a page of
+//! memory; the store hands that memory to the disk as it is. A record is 32 bytes, numbers little endian, and the
+//! packet:
 //!
 //! | offset | bytes | |
 //! |---|---|---|

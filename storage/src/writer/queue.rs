@@ -9,8 +9,11 @@ use flowtap_flow::query::{Batch, FlowUpdate};
 use super::{WriterOptions, WriterStats};
 use crate::error::StoreError;
 
-/// Updates in one transaction at most, if batches are small: two commits' worth.
+/// Updates, and bytes of kept packets, in one transaction at most, if batches are small: two commits' worth. What
+/// has waited for a disk that was full goes to it in such pieces, and each finds room by itself.
 const COMMIT_FACTOR: usize = 2;
+/// Chunks of kept packets at which no more is added to a batch.
+const JOINED_CHUNKS: usize = 16;
 
 const ENDED: &str = "the writing thread has ended";
 
@@ -145,7 +148,14 @@ impl Queue {
                 Some(oldest) => oldest.since + self.options.commit_interval,
             };
             if due <= now {
-                return Some(state.front(self.options.commit_updates.saturating_mul(COMMIT_FACTOR)));
+                let WriterOptions {
+                    commit_updates,
+                    commit_bytes,
+                    ..
+                } = self.options;
+                let [updates, kept_bytes] =
+                    [commit_updates, commit_bytes].map(|limit| limit.saturating_mul(COMMIT_FACTOR));
+                return Some(state.front(updates, kept_bytes));
             }
             state = self.sleep_until(state, due);
         }
@@ -257,7 +267,7 @@ impl Queue {
 
     /// What is queued now, oldest first.
     pub(super) fn pending(&self) -> Vec<Arc<Batch>> {
-        locked(&self.state).front(usize::MAX)
+        locked(&self.state).front(usize::MAX, usize::MAX)
     }
 
     pub(super) fn stats(&self) -> WriterStats {
@@ -292,7 +302,9 @@ impl State {
         };
         // Readers of packets send few at a time, and each batch by itself would cost its sender more than its
         // updates. What is long is not copied.
-        if last.updates.len() + batch.updates.len() > Batch::UPDATES || is_long(batch) {
+        let is_full = last.updates.len() + batch.updates.len() > Batch::UPDATES
+            || last.kept.len() + batch.kept.len() > JOINED_CHUNKS;
+        if is_full || is_long(batch) {
             return false;
         }
         last.updates.append(&mut batch.updates);
@@ -314,12 +326,13 @@ impl State {
         Batch { updates, kept }
     }
 
-    /// Batches from the front: at least one, then as many as keep within `limit` updates.
-    fn front(&self, limit: usize) -> Vec<Arc<Batch>> {
-        let (mut first, mut updates) = (true, 0usize);
+    /// Batches from the front: at least one, then as many as keep within so many updates and bytes of kept packets.
+    fn front(&self, most_updates: usize, most_kept_bytes: usize) -> Vec<Arc<Batch>> {
+        let (mut first, mut updates, mut bytes) = (true, 0, 0);
         let fits = |queued: &&Queued| {
-            updates = updates.saturating_add(queued.batch.updates.len());
-            std::mem::take(&mut first) || updates <= limit
+            updates += queued.batch.updates.len();
+            bytes += kept_bytes(&queued.batch);
+            std::mem::take(&mut first) || updates <= most_updates && bytes <= most_kept_bytes
         };
         self.batches
             .iter()

@@ -341,6 +341,37 @@ fn few_updates_at_a_time_go_together_unless_somebody_looks_at_them() {
 }
 
 #[test]
+fn packets_that_wait_go_to_the_store_in_pieces() {
+    let chunk = sample().into_iter().find_map(|batch| batch.kept.first().cloned());
+    let chunk = chunk.expect("a batch with packets");
+    // Chunks of each batch that is lent at a time.
+    let lent = |commit_bytes| {
+        let queue = Queue::new(WriterOptions {
+            commit_bytes,
+            ..patient()
+        });
+        for _ in 0..40 {
+            queue.send(&mut Batch {
+                kept: vec![Arc::clone(&chunk)],
+                ..Batch::default()
+            });
+        }
+        queue.hasten();
+        let mut lent = Vec::new();
+        while !queue.is_empty() {
+            let batches = queue.next(Instant::now() + LONG).expect("it is not closed");
+            lent.push(batches.iter().map(|batch| batch.kept.len()).collect::<Vec<_>>());
+            queue.stored(batches.len());
+        }
+        lent
+    };
+    let length = chunk.bytes().len();
+    assert_eq!(lent(length * 16), [vec![16, 16], vec![8]]);
+    assert_eq!(lent(1), [[16], [16], [8]], "no less than a batch");
+    assert_eq!(lent(usize::MAX), [[16, 16, 8]]);
+}
+
+#[test]
 fn a_dropped_writer_leaves_nothing_behind() {
     let store = Chaos::new();
     let writer = start(&store, patient());
