@@ -491,6 +491,42 @@ fn an_orderly_stop_tells_how_flows_ended() {
 }
 
 #[test]
+fn a_flow_that_ended_is_handed_over_again_only_if_more_comes() {
+    for late in [false, true] {
+        let mut bench = Bench::new();
+        for (at, flags) in [
+            (1000, SYN),
+            (1001, SYN | ACK),
+            (1002, FIN | ACK),
+            (1003, FIN | ACK),
+        ] {
+            bench.see(at, &tcp_frame(at % 2 == 0, 1, flags, 1, &[]));
+        }
+        let mut told = Vec::new();
+        for second in 0..60 {
+            bench.table.tick(Timestamp::from_secs(second));
+            told.extend(bench.updates().into_iter().map(|update| {
+                let metric = update.interval;
+                (update.flow.finish_type, metric.ab_packets + metric.ba_packets)
+            }));
+            if second == 12 {
+                assert_eq!(told, [(FinishType::Fin, 4)], "long before it leaves the table");
+                assert_eq!(bench.live().len(), 1);
+                if late {
+                    bench.see(1004, &tcp_frame(true, 1, ACK, 2, &[]));
+                }
+            }
+        }
+        assert!(bench.live().is_empty());
+        bench.table.drain();
+        assert!(bench.updates().is_empty());
+        assert_eq!(told.len(), 1 + usize::from(late));
+        assert_eq!(told.last(), Some(&(FinishType::Fin, if late { 1 } else { 4 })));
+        assert_eq!(bench.table.stats().finished, 1);
+    }
+}
+
+#[test]
 fn an_orderly_stop_hands_each_flow_over_once() {
     let mut bench = Bench::new();
     bench.see(1000, &udp_frame(true, 1, 2, b"x"));

@@ -33,7 +33,8 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Adds an update of `state`: its interval is closed. `ended` is that of its shard.
+    /// Adds an update of `state`: its interval is closed. `finish_type` is how it leaves the table, if it does; `ended`
+    /// is that of its shard.
     pub(super) fn update(
         &mut self,
         ended: &mut Ended,
@@ -51,7 +52,12 @@ impl Leaving {
                 _ => &mut self.finished,
             } += 1;
         }
-        self.push(key, state, point, finish_type, last_word);
+        let ends = if last_word {
+            finish_type
+        } else {
+            state.finish_type()
+        };
+        self.push(key, state, point, ends, last_word);
         if last_word {
             ended.note(point.number, state.start_millis(), state.uuid);
         }
@@ -72,6 +78,10 @@ impl Leaving {
         finish_type: FinishType,
         last_word: bool,
     ) {
+        // Most that were stored with their packets had ended by then.
+        if state.has_told(finish_type) {
+            return;
+        }
         let (interval, first) = state.close_interval(last_word);
         self.batch.updates.push(FlowUpdate {
             flow: state.snapshot(key, point, finish_type),
