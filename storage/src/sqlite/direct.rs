@@ -60,9 +60,9 @@ impl DirectFile {
                 slices.push(IoSlice::new(pages.as_flattened()));
             }
             if !tail.is_empty()
-                && let Some((padded, others)) = tails.split_first()
+                && let Some((page, others)) = tails.split_first()
             {
-                slices.push(IoSlice::new(padded));
+                slices.push(IoSlice::new(page));
                 tails = others;
             }
         }
