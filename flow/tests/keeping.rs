@@ -5,13 +5,14 @@ mod support;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use flowtap_flow::flow::MacAddr;
 use flowtap_flow::ledger::Ledger;
 use flowtap_flow::packet::{LinkType, Packet};
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::query::{Cancel, FlowReader};
 use flowtap_flow::table::TableOptions;
 use flowtap_flow::timestamp::Timestamp;
-use support::{A, B, Bench, dot1q, ethernet, fragment, icmp_echo, kept, udp_frame};
+use support::{A, B, Bench, dot1q, ethernet, fragment, icmp_echo, ipv4, kept, udp_frame};
 
 #[test]
 fn fragments_become_one_packet_and_all_count() {
@@ -84,6 +85,13 @@ fn fragments_become_one_packet_and_all_count() {
     assert_eq!(flows.len(), 1);
     assert_eq!((flows[0].metric.ab_packets, flows[0].metric.ba_packets), (3, 2));
     assert_eq!(flows[0].metric.rtt, 8_000_000);
+    let ends = flows[0].link.map(|link| (link.a, link.b));
+    assert_eq!(ends, MacAddr::parse(A).zip(MacAddr::parse(B)));
+    // Another answer is in one piece.
+    let whole = ipv4("10.0.0.2", "10.0.0.1", 1, &icmp_echo(false, 7, 2, &[3; 60]));
+    bench.see(1020, &ethernet(B, A, 0x0800, &whole));
+    let flows = bench.live();
+    assert_eq!((flows.len(), flows[0].metric.ba_packets), (1, 3));
     // One that never becomes whole is counted as what it is.
     let mut bench = Bench::with(TableOptions::default(), point.clone());
     bench.see(1000, &pieces[0]);

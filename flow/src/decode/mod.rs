@@ -129,7 +129,7 @@ pub fn decode_reassembled(
         level,
         done: false,
     };
-    walk.part.key.reopen(part.swapped);
+    walk.part.reopen();
     walk.part.reassembled = true;
     walk.run(Next::Protocol(protocol), parts);
 }

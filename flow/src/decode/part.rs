@@ -170,4 +170,16 @@ impl Part {
         let answer = matches!(self.probe, Probe::Reply(_)) && self.key.kind() == KeyKind::Icmp;
         self.swapped = self.key.canonicalize(answer);
     }
+
+    /// Takes back what [`Self::finish`] did: the source stands first again, and MAC addresses beside the key.
+    pub(super) fn reopen(&mut self) {
+        if let Some((first, second)) = self.key.macs() {
+            self.macs = Some(if self.swapped {
+                (second, first)
+            } else {
+                (first, second)
+            });
+        }
+        self.key.reopen(self.swapped);
+    }
 }
