@@ -80,6 +80,7 @@ pub(crate) fn icmp_flow(number: u64) -> Flow {
         kind: IcmpType::Echo,
         code: 1,
         id: 9,
+        number: 8,
     });
     flow
 }

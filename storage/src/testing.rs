@@ -93,10 +93,12 @@ fn transport() -> impl Strategy<Value = TransportLayer> {
 }
 
 fn icmp() -> impl Strategy<Value = IcmpLayer> {
-    (0u8..13, any::<u8>(), any::<u16>()).prop_map(|(kind, code, id)| IcmpLayer {
+    let fields = (0u8..13, any::<u8>(), any::<u16>(), any::<u8>());
+    fields.prop_map(|(kind, code, id, number)| IcmpLayer {
         kind: IcmpType::from_number(kind),
         code,
         id,
+        number,
     })
 }
 

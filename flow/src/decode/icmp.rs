@@ -33,6 +33,7 @@ impl Walk<'_, '_> {
         };
         if self.push(Layer::Icmpv4) {
             self.part.key.set_icmp(kind, code, id);
+            self.part.icmp_type = kind_number;
             self.part.probe = match kind_number {
                 8 => Probe::Request(sequence),
                 0 => Probe::Reply(sequence),
@@ -78,6 +79,7 @@ impl Walk<'_, '_> {
         if let Some(layer) = inner.filter(|_| whole) {
             self.push(layer);
         }
+        self.part.icmp_type = kind_number;
         match echo {
             Some((Some(id), sequence)) => {
                 self.part.key.set_icmp(kind, 0, id);

@@ -96,6 +96,8 @@ pub struct Part {
     pub link_type: LinkType,
     /// IP TTL or hop limit.
     pub ttl: u8,
+    /// The type field of ICMP, where the key says that it is ICMP.
+    pub icmp_type: u8,
     /// For round-trip times.
     pub probe: Probe,
     /// For TCP metrics.
@@ -124,6 +126,7 @@ impl Part {
             offset: 0,
             link_type,
             ttl: 0,
+            icmp_type: 0,
             probe: Probe::None,
             tcp: TcpSegment::default(),
             payload: (0, 0),

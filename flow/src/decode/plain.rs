@@ -231,6 +231,7 @@ fn over_ip(
         offset: 0,
         link_type: LinkType::ETHERNET,
         ttl: network.ttl,
+        icmp_type: 0,
         probe: transport.probe,
         tcp: transport.tcp,
         payload: (low_32(transport.payload), low_32(end)),

@@ -224,6 +224,8 @@ pub struct IcmpLayer {
     pub code: u8,
     /// The identifier of an echo, 0 where there is none.
     pub id: u16,
+    /// The type field of the first packet.
+    pub number: u8,
 }
 
 impl Serialize for IcmpLayer {

@@ -37,6 +37,8 @@ const TOLD_END: u16 = 1 << 10;
 
 /// The bits of the VLAN id that hold the two outermost tags.
 const OUTER_VLANS: u64 = 0xff_ffff;
+/// How far above them the type field of ICMP stands.
+const ICMP_SHIFT: u32 = 24;
 
 fn low_32(word: u64) -> u32 {
     u32::try_from(word & 0xffff_ffff).unwrap_or_default()
@@ -68,8 +70,9 @@ pub(super) struct FlowState {
     ab_packets: u32,
     ba_packets: u32,
     pub(super) raw_kept: u32,
-    /// The two outermost VLAN ids; further ones stand in [`Rare::inner_vlans`].
-    vlan: u32,
+    /// The two outermost VLAN ids, in 24 bits; further ones stand in [`Rare::inner_vlans`]. Above them the type field
+    /// of the first packet's ICMP.
+    vlan_and_icmp: u32,
     path: PathId,
     probe_tag: u16,
     flags: u16,
@@ -109,7 +112,7 @@ impl FlowState {
             ab_packets: 0,
             ba_packets: 0,
             raw_kept: 0,
-            vlan: low_32(part.vlan & OUTER_VLANS),
+            vlan_and_icmp: low_32(part.vlan & OUTER_VLANS) | u32::from(part.icmp_type) << ICMP_SHIFT,
             path,
             probe_tag: 0,
             touched: 0,

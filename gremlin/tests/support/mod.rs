@@ -322,6 +322,7 @@ pub(crate) fn sample() -> Vec<Record> {
         kind: IcmpType::Echo,
         code: 0,
         id: 30_122,
+        number: 8,
     });
     ping.flow.metric.rtt = 33_000;
     ping.flow.capture_id = "capture-2".into();
@@ -361,6 +362,7 @@ pub(crate) fn sample() -> Vec<Record> {
         kind: IcmpType::Router,
         code: 0,
         id: 0,
+        number: 133,
     });
 
     let mut gre = record(
@@ -384,6 +386,7 @@ pub(crate) fn sample() -> Vec<Record> {
         kind: IcmpType::Echo,
         code: 0,
         id: 4_214,
+        number: 8,
     });
     inner.flow.raw_packets_captured = 1;
     inner.packets = vec![icmp_packet(3_250_000, 1, 8, LinkType::IPV4)];

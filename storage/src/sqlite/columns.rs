@@ -357,12 +357,13 @@ fn mac_from(number: i64) -> MacAddr {
 }
 
 fn icmp_number(icmp: IcmpLayer) -> i64 {
-    (icmp.kind as i64) << 24 | i64::from(icmp.code) << 16 | i64::from(icmp.id)
+    i64::from(icmp.number) << 32 | (icmp.kind as i64) << 24 | i64::from(icmp.code) << 16 | i64::from(icmp.id)
 }
 
 fn icmp_layer(number: i64) -> IcmpLayer {
-    let [_, _, _, _, kind, code, id @ ..] = number.to_be_bytes();
+    let [_, _, _, number, kind, code, id @ ..] = number.to_be_bytes();
     IcmpLayer {
+        number,
         kind: IcmpType::from_number(kind),
         code,
         id: u16::from_be_bytes(id),

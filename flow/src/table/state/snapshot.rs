@@ -1,6 +1,6 @@
 //! A flow as queries and stores see it, from its state.
 
-use super::{A_IS_SECOND, FlowState};
+use super::{A_IS_SECOND, FlowState, ICMP_SHIFT, OUTER_VLANS};
 use crate::flow::{
     FinishType, Flow, IcmpLayer, LinkLayer, MacAddr, NetworkLayer, TransportLayer, TransportProtocol,
     ip_from_bytes,
@@ -16,7 +16,8 @@ impl FlowState {
     pub(in crate::table) fn snapshot(&self, key: &FlowKey, point: &Point, finish_type: FinishType) -> Flow {
         let path = self.path.resolve();
         let (tracking_id, l3_tracking_id) = tracking_ids(key);
-        let vlan = u64::from(self.vlan) | self.rare().map_or(0, |rare| rare.inner_vlans);
+        let vlan =
+            u64::from(self.vlan_and_icmp) & OUTER_VLANS | self.rare().map_or(0, |rare| rare.inner_vlans);
         let transport = self.transport(key);
         let application = transport
             .and_then(|transport| {
@@ -47,7 +48,12 @@ impl FlowState {
             transport,
             icmp: (key.kind() == KeyKind::Icmp).then(|| {
                 let (kind, code, id) = key.icmp();
-                IcmpLayer { kind, code, id }
+                IcmpLayer {
+                    kind,
+                    code,
+                    id,
+                    number: (self.vlan_and_icmp >> ICMP_SHIFT) as u8,
+                }
             }),
             metric: self.totals(),
             last_update_metric: self.extra.as_ref().and_then(|extra| extra.last_update),
