@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::packet::Sink;
 use crate::text::Text;
@@ -43,9 +43,18 @@ impl ExtraLayers {
 #[serde(default, deny_unknown_fields)]
 pub struct ApplicationPorts {
     /// TCP port to name.
+    #[serde(deserialize_with = "upper_case")]
     pub tcp: HashMap<u16, Text>,
     /// UDP port to name.
+    #[serde(deserialize_with = "upper_case")]
     pub udp: HashMap<u16, Text>,
+}
+
+/// Names as Skydive shows them.
+fn upper_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<u16, Text>, D::Error> {
+    let names = HashMap::<u16, String>::deserialize(deserializer)?;
+    let upper = |(port, name): (u16, String)| (port, Text::lasting(&name.to_uppercase()));
+    Ok(names.into_iter().map(upper).collect())
 }
 
 /// How packets of one capture become flows.

@@ -481,6 +481,46 @@ fn counters_stop_at_their_end() {
 }
 
 #[test]
+fn an_authentication_header_hides_nothing() {
+    let datagram = udp(1000, 2000, b"x");
+    // Next header, length in words less two, reserved, SPI, sequence number, check value.
+    let header = [&[17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[7; 12]].concat();
+    let behind = |header: &[u8]| [header, &datagram].concat();
+    let mut bench = Bench::new();
+    bench.see(
+        1000,
+        &ethernet(A, B, 0x0800, &ipv4("10.0.0.1", "10.0.0.2", 51, &behind(&header))),
+    );
+    bench.see(
+        1001,
+        &ethernet(A, B, 0x86dd, &ipv6("fe80::1", "fe80::2", 51, &behind(&header))),
+    );
+    // One that says that it is longer than the packet.
+    let mut too_long = header;
+    too_long[1] = 200;
+    bench.see(
+        1002,
+        &ethernet(
+            A,
+            B,
+            0x0800,
+            &ipv4("10.0.0.3", "10.0.0.4", 51, &behind(&too_long)),
+        ),
+    );
+    let seen: Vec<_> = bench
+        .live()
+        .into_iter()
+        .map(|flow| (flow.layers_path.to_string(), flow.transport.map(|ports| ports.b)))
+        .collect();
+    let expected = [
+        ("Ethernet/IPv4/IPSecAH/UDP", Some(2000)),
+        ("Ethernet/IPv6/IPSecAH/UDP", Some(2000)),
+        ("Ethernet/IPv4/IPSecAH", None),
+    ];
+    assert_eq!(seen, expected.map(|(path, port)| (path.to_owned(), port)));
+}
+
+#[test]
 fn an_orderly_stop_tells_how_flows_ended() {
     let mut bench = Bench::new();
     bench.see(1000, &tcp_frame(true, 1, SYN, 1, &[]));

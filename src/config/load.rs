@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn ports_have_names() {
-        let config = parse("[application_ports.tcp]\n8080 = \"HTTP\"\n").expect("a port");
+        let config = parse("[application_ports.tcp]\n8080 = \"http\"\n").expect("a port");
         assert_eq!(&*config.application_ports.tcp[&8080], "HTTP");
         let problem = parse("[application_ports.udp]\n70000 = \"X\"\n").expect_err("no port");
         assert!(problem.starts_with("2: "), "{problem}");

@@ -367,6 +367,7 @@ fn literal() -> impl Strategy<Value = Value> {
             "443.0",
             "FE80:0::1",
             "02-AA-BB-CC-DD-EE",
+            "",
         ])
         .map(str::to_owned)
         .chain(IDS.iter().map(|id| FlowId(*id).to_string()))

@@ -25,6 +25,9 @@ pub(super) mod number {
     pub(in crate::decode) const MPLS: u8 = 137;
 }
 
+/// The shortest Authentication Header, without its check value.
+const AH_LEN: usize = 12;
+
 impl Walk<'_, '_> {
     pub(super) fn protocol(&mut self, protocol: u8, parts: &mut Vec<Part>) -> Next {
         match protocol {
@@ -46,10 +49,27 @@ impl Walk<'_, '_> {
             }
             number::OSPF => self.named(Layer::Ospf, 14),
             number::ESP => self.named(Layer::IpSecEsp, 8),
-            number::AH => self.named(Layer::IpSecAh, 12),
+            number::AH => self.authentication_header(),
             number::UDP_LITE => self.named(Layer::UdpLite, 8),
             _ => Next::End,
         }
+    }
+
+    /// What follows is readable (RFC 4302 §2): the header tells its protocol, and its own length in words of four
+    /// bytes, less two.
+    fn authentication_header(&mut self) -> Next {
+        let &[protocol, words, ..] = self.rest() else {
+            return Next::End;
+        };
+        let len = (usize::from(words) + 2) * 4;
+        if self.rest().len() < AH_LEN
+            || !self.push(Layer::IpSecAh)
+            || !(AH_LEN..=self.rest().len()).contains(&len)
+        {
+            return Next::End;
+        }
+        self.advance(len);
+        Next::Protocol(protocol)
     }
 
     /// Reads the two ports that TCP, UDP and SCTP begin with: four bytes suffice.

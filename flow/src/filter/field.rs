@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::predicate::FieldValue;
-use crate::flow::{Flow, FlowMetric};
+use crate::flow::{Flow, FlowId, FlowMetric};
 
 /// A field of [`Flow`], named by its dotted path in Skydive's JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -196,7 +196,14 @@ impl FlowField {
                 vec![FieldValue::Text(Cow::Borrowed(t))]
             }
         };
-        let id = |i: crate::flow::FlowId| if i.0 == 0 { vec![] } else { text(i.to_string()) };
+        // As the document has it: there also where it is empty.
+        let id = |id: FlowId| {
+            text(if id == FlowId::NONE {
+                String::new()
+            } else {
+                id.to_string()
+            })
+        };
         match self {
             Self::Uuid => id(flow.uuid),
             Self::TrackingId => id(flow.tracking_id),

@@ -127,7 +127,12 @@ fn ids(column: &str, predicate: &Predicate) -> Option<String> {
     for literal in literals(predicate)? {
         // A number is compared as a number with the id's text, where that looks like one.
         let Value::Text(text) = literal else { return None };
-        wanted.extend(FlowId::parse(text).map(|id| id.0.cast_signed()));
+        let id = if text.is_empty() {
+            Some(FlowId::NONE)
+        } else {
+            FlowId::parse(text)
+        };
+        wanted.extend(id.map(|id| id.0.cast_signed()));
     }
     one_of(column, &wanted)
 }
