@@ -16,6 +16,7 @@ use flowtap_topology::{Edge, Node, Topology};
 use serde_json::Value;
 
 use crate::declared::Declared;
+use crate::page::PageLimit;
 use crate::wire::{PCAPNG_MEDIA_TYPE, PartReadiness, PcapClient, SflowStatus, StoreStatus};
 
 /// Everything a server serves. Cheap to clone.
@@ -63,7 +64,9 @@ pub struct Limits {
     pub queries: usize,
     /// How long a query may take.
     pub query_time: Duration,
-    /// Bytes of the packets, or the flows, of one page: it ends early there.
+    /// Packets, or flows, of one page: it ends early there, however many were asked for.
+    pub page_items: usize,
+    /// Their bytes: it ends early there, too.
     pub page_bytes: usize,
     /// Bytes of all answers that wait for slow clients to read them. While they are used up, further
     /// queries are refused with 503.
@@ -79,9 +82,20 @@ impl Default for Limits {
         Self {
             queries: 8,
             query_time: Duration::from_secs(30),
+            page_items: 1_000_000,
             page_bytes: 128 << 20,
             answer_bytes: 512 << 20,
             uploads: 4,
+        }
+    }
+}
+
+impl Limits {
+    /// What a page may hold for which so many `items` were asked.
+    pub(crate) fn page(&self, items: usize) -> PageLimit {
+        PageLimit {
+            items: items.min(self.page_items),
+            bytes: self.page_bytes,
         }
     }
 }

@@ -224,10 +224,14 @@ fn engine_options(config: &Config) -> EngineOptions {
 }
 
 fn limits(config: &Config) -> Limits {
+    let most = Limits::default();
+    let bound = |limit: u64, most: usize| usize::try_from(limit).unwrap_or(most).min(most);
     Limits {
         queries: config.queries.at_once,
         query_time: Duration::from_secs(config.queries.timeout_seconds),
-        ..Limits::default()
+        page_items: bound(config.queries.max_rows, most.page_items),
+        page_bytes: bound(config.queries.max_bytes, most.page_bytes),
+        ..most
     }
 }
 

@@ -107,10 +107,7 @@ pub(crate) async fn list(
     let order = selection.order;
     let active = active(params.active.as_deref())?;
     let flows = app.services.flows.clone();
-    let limit = PageLimit {
-        items: selection.limit.unwrap_or(DEFAULT_LIMIT),
-        bytes: app.services.limits.page_bytes,
-    };
+    let limit = app.services.limits.page(selection.limit.unwrap_or(DEFAULT_LIMIT));
     let page = app
         .runner
         .run(move |cancel| read_page(&*flows, selection, active, limit, cancel))

@@ -158,10 +158,8 @@ pub(crate) async fn list(
     let selection = Selection::<PacketKey>::parse(&params.select, &app.services.captures, Timestamp::now())?;
     let order = selection.order;
     let flows = app.services.flows.clone();
-    let limit = PageLimit {
-        items: selection.limit.unwrap_or_else(|| format.default_limit()),
-        bytes: app.services.limits.page_bytes,
-    };
+    let asked = selection.limit.unwrap_or_else(|| format.default_limit());
+    let limit = app.services.limits.page(asked);
     let (content, bytes, next) = app
         .runner
         .run(move |cancel| {

@@ -1,7 +1,7 @@
 //! `GET /api/v1/packets`.
 
 use axum::http::StatusCode;
-use flowtap_api::router;
+use flowtap_api::{Limits, router};
 use flowtap_flow::packet::LinkType;
 use serde_json::{Value, json};
 
@@ -106,13 +106,16 @@ async fn pages_of_files_and_of_json_join_to_the_whole() {
 }
 
 #[tokio::test]
-async fn a_page_ends_where_its_memory_does() {
-    let mut services = services(sample());
-    services.limits.page_bytes = 300;
-    let router = router(services);
-    let page = get(&router, "/api/v1/packets").await.json();
-    assert_eq!(page["Packets"].as_array().unwrap().len(), 2);
-    assert!(page["NextCursor"].is_string());
+async fn a_page_ends_where_its_memory_does_or_what_one_may_ask_for() {
+    let tight: [fn(&mut Limits); 2] = [|limits| limits.page_bytes = 300, |limits| limits.page_items = 2];
+    for tighten in tight {
+        let mut services = services(sample());
+        tighten(&mut services.limits);
+        let router = router(services);
+        let page = get(&router, "/api/v1/packets?limit=4").await.json();
+        assert_eq!(page["Packets"].as_array().unwrap().len(), 2);
+        assert!(page["NextCursor"].is_string());
+    }
 }
 
 #[tokio::test]
