@@ -328,6 +328,21 @@ fn cut_packets_give_what_they_hold() {
         "cut inside the IPv4 header"
     );
     assert_eq!(path_of(13), None);
+    let echo = ethernet(
+        A,
+        B,
+        0x0800,
+        &ipv4("10.0.0.1", "10.0.0.2", 1, &icmp_echo(true, 7, 1, b"x")),
+    );
+    let icmp_of = |len: usize| {
+        let mut bench = Bench::new();
+        bench.see(1000, &echo[..len]);
+        bench.live()[0].icmp.map(|icmp| (icmp.number, icmp.id))
+    };
+    assert_eq!(
+        [42, 40, 38, 37].map(icmp_of),
+        [Some((8, 7)), Some((8, 7)), Some((8, 0)), None]
+    );
 }
 
 #[test]

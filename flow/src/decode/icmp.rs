@@ -12,12 +12,12 @@ impl Walk<'_, '_> {
         let [kind_number, code, ..] = *rest else {
             return Next::End;
         };
-        if rest.len() < 8 {
+        if rest.len() < 4 {
             return Next::End;
         }
-        // Skydive takes these bytes as the id whatever the kind.
+        // Skydive takes these bytes as the id whatever the kind. A packet that was cut may have lost them.
         let id = u16_at(rest, 4).unwrap_or_default();
-        let sequence = u16_at(rest, 6).unwrap_or_default();
+        let sequence = u16_at(rest, 6);
         let kind = match kind_number {
             0 | 8 => IcmpType::Echo,
             3 => IcmpType::DestinationUnreachable,
@@ -34,9 +34,9 @@ impl Walk<'_, '_> {
         if self.push(Layer::Icmpv4) {
             self.part.key.set_icmp(kind, code, id);
             self.part.icmp_type = kind_number;
-            self.part.probe = match kind_number {
-                8 => Probe::Request(sequence),
-                0 => Probe::Reply(sequence),
+            self.part.probe = match (kind_number, sequence) {
+                (8, Some(sequence)) => Probe::Request(sequence),
+                (0, Some(sequence)) => Probe::Reply(sequence),
                 _ => Probe::None,
             };
         }
