@@ -257,6 +257,24 @@ fn ten_streams_one_broken_one_staying() {
 }
 
 #[test]
+fn the_log_says_why_one_was_closed_however_many_ended_in_order_before_it() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let orderly = [DHCP; 12];
+    server.replay(&orderly);
+
+    let mut broken = TcpStream::connect(server.pcap_socket).expect("it listens");
+    broken.write_all(&[0x55; 4096]).expect("it reads");
+    // Closed with unread bytes, the end may come as a reset.
+    let _ = broken.read_to_end(&mut Vec::new());
+
+    let (_, log) = server.terminate();
+    let ended = log.matches("pcap stream ended").count();
+    assert!(ended < orderly.len(), "these have a limit: {log}");
+    assert!(log.contains("accepted are pcap, pcapng"), "{log}");
+}
+
+#[test]
 fn upload_keeps_the_files_times() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
