@@ -180,10 +180,26 @@ fn progress(name: &str, length: Option<u64>) -> ProgressBar {
 }
 
 /// Sends all of `input` and waits until the server has taken it.
+fn send(input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
+    let peer = socket.try_clone().map_err(lost)?;
+    let sent = send_packets(input, socket, pace);
+    let end = wait_for_end(peer);
+    // Who talks may have closed before all was sent: what it said tells more than that it closed.
+    if let Ok(Some(words)) = end {
+        bail!("what listens there is no pcap socket (it answered: {words})");
+    }
+    let answer = sent?;
+    if answer.error.is_none() {
+        end.map_err(lost)?;
+    }
+    Ok(answer)
+}
+
+/// Sends `input` to its end, or to where it is damaged.
 ///
 /// The file is read here as the server will read it, so that what is wrong with it is told here: the
 /// pcap socket answers nothing.
-fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
+fn send_packets(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
     let mut outlet = if pace {
         Outlet::Paced(Pacer::new(socket)?)
     } else {
@@ -214,13 +230,8 @@ fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
             break Some(error);
         }
     };
-    let socket = match outlet {
-        Outlet::Straight(socket) => socket,
-        Outlet::Paced(pacer) => pacer.finish()?,
-    };
-    let taken = wait_until_taken(socket);
-    if damaged.is_none() {
-        taken?;
+    if let Outlet::Paced(pacer) = outlet {
+        pacer.finish()?;
     }
     let ending = parser.finish();
     Ok(Answer {
@@ -236,12 +247,21 @@ enum Outlet {
     Paced(Pacer),
 }
 
+/// Bytes of an answer that are shown at most.
+const SHOWN: usize = 200;
+
 /// Says that no more comes, and waits for the server to close: it does so once it has read everything
-/// and handed every packet on.
-fn wait_until_taken(mut socket: TcpStream) -> Result<()> {
-    socket.shutdown(Shutdown::Write).map_err(lost)?;
-    io::copy(&mut socket, &mut io::sink()).map_err(lost)?;
-    Ok(())
+/// and handed every packet on. `Some` if it talks, which a pcap socket never does: its first line.
+fn wait_for_end(mut socket: TcpStream) -> io::Result<Option<String>> {
+    let ended = socket.shutdown(Shutdown::Write);
+    let mut words = [0; SHOWN];
+    // On a connection that is lost, too, what came before can be read.
+    let length = socket.read(&mut words)?;
+    if length == 0 {
+        return ended.map(|()| None);
+    }
+    let text = String::from_utf8_lossy(&words[..length]);
+    Ok(text.lines().next().map(str::to_owned))
 }
 
 /// A failed connection as text: a broken pipe here is the server's, not that of our stdout.

@@ -200,6 +200,23 @@ fn files_that_are_none_are_told_and_harm_nobody() {
 }
 
 #[test]
+fn a_port_that_is_no_pcap_socket_is_told() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let to = server.http.to_string();
+    // All sent before the answer comes, or cut off by it.
+    for name in [DHCP, MIX] {
+        for pace in [&[][..], &["--pace"]] {
+            let output = server.ask(&[&["replay", "--to", &to, &path(name)], pace].concat());
+            let line = String::from_utf8(output.stderr).expect("text");
+            assert_eq!(output.status.code(), Some(1), "{line}");
+            assert!(line.contains(name) && line.contains("no pcap socket"), "{line}");
+            assert!(line.contains("it answered: HTTP/1.1 400 Bad Request)"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn ten_streams_one_broken_one_staying() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
