@@ -47,12 +47,23 @@ fn host_and_port(text: &str) -> Result<String, String> {
 
 impl Replay {
     pub(crate) fn run(self) -> CommandResult {
+        let mut failed = None;
         for path in &self.files {
-            let (input, name) = open(path)?;
-            let answer = self.replay(input, &name)?;
-            let packets = judge(&answer).with_context(|| name.clone())?;
-            eprintln!("{name}: {packets} packets sent");
+            match self.replay_file(path) {
+                // The others would not get there either.
+                Err(failure) if failure.status() == Status::Unreachable => return Err(failure),
+                Err(failure) => failed = Some(failure.tell()),
+                Ok(()) => {}
+            }
         }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn replay_file(&self, path: &Path) -> CommandResult {
+        let (input, name) = open(path)?;
+        let answer = self.replay(input, &name)?;
+        let packets = judge(&answer).with_context(|| name.clone())?;
+        eprintln!("{name}: {packets} packets sent");
         Ok(())
     }
 

@@ -200,6 +200,38 @@ fn files_that_are_none_are_told_and_harm_nobody() {
 }
 
 #[test]
+fn a_bad_file_does_not_keep_the_others_back() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let garbage = data.path().join("garbage.pcap").display().to_string();
+    std::fs::write(&garbage, "no capture at all").expect("a file");
+    let good = path(DHCP);
+    let said = |arguments: &[&str]| {
+        let output = server.ask(&[&["replay"], arguments].concat());
+        let lines = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), lines)
+    };
+
+    let (code, lines) = said(&["/nowhere/it.pcap", &garbage, &good]);
+    assert_eq!(code, Some(1), "{lines}");
+    let lines: Vec<&str> = lines.lines().collect();
+    let [absent, broken, sent] = lines[..] else {
+        panic!("a line for each: {lines:?}")
+    };
+    assert!(
+        absent.starts_with("flowtap: failed to open /nowhere/it.pcap: "),
+        "{absent}"
+    );
+    assert!(broken.starts_with(&format!("flowtap: {garbage}: ")), "{broken}");
+    assert_eq!(sent, format!("{good}: {DHCP_PACKETS} packets sent"));
+    assert_eq!(kept(&server), DHCP_PACKETS);
+
+    // No server is none for all of them.
+    let (code, lines) = said(&["--to", "127.0.0.1:1", &good, &good]);
+    assert_eq!((code, lines.lines().count()), (Some(5), 1), "{lines}");
+}
+
+#[test]
 fn a_port_that_is_no_pcap_socket_is_told() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
