@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use flowtap_collectors::pcapsocket::{Answer, Handover};
+use flowtap_collectors::pcapsocket::{self, Answer, Handover};
 use flowtap_flow::packet::Packet;
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::timestamp::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::unsupported;
 use crate::exit::{CommandResult, Failure, Status};
 use pace::Pacer;
 
@@ -62,8 +63,8 @@ impl Replay {
     fn replay_file(&self, path: &Path) -> CommandResult {
         let (input, name) = open(path)?;
         let answer = self.replay(input, &name)?;
-        let packets = judge(&answer).with_context(|| name.clone())?;
-        eprintln!("{name}: {packets} packets sent");
+        let sent = judge(&answer).with_context(|| name.clone())?;
+        eprintln!("{name}: {sent}");
         Ok(())
     }
 
@@ -138,8 +139,8 @@ fn open(path: &Path) -> Result<(Input, String)> {
     Ok((Input::File(file, meta), name))
 }
 
-/// The number of packets, if all went well.
-fn judge(answer: &Answer) -> Result<u64> {
+/// How many packets were sent, if all went well.
+fn judge(answer: &Answer) -> Result<String> {
     let packets = answer.packets;
     if let Some(error) = &answer.error {
         bail!("{error}; {packets} packets before that were sent");
@@ -153,7 +154,8 @@ fn judge(answer: &Answer) -> Result<u64> {
             packets + 1
         );
     }
-    Ok(packets)
+    let note = unsupported::note(packets, answer.unsupported)?;
+    Ok(format!("{packets} packets sent{note}"))
 }
 
 /// Waits until the server has read `file`, with an eye on how far it is.
@@ -217,7 +219,7 @@ fn send_packets(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<A
         Outlet::Straight(socket)
     };
     let mut parser = StreamParser::new(Timestamp::ZERO);
-    let mut packets = 0;
+    let (mut packets, mut unsupported) = (0, 0);
     let mut piece = vec![0; 1 << 16];
     let damaged = loop {
         let length = match input.read(&mut piece) {
@@ -229,6 +231,7 @@ fn send_packets(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<A
         let mut paced = Ok(());
         let parsed = parser.push(&piece[..length], &mut |batch: &[Packet<'_>]| {
             packets += batch.len() as u64;
+            unsupported += pcapsocket::unsupported(batch);
             if let (Outlet::Paced(pacer), Ok(())) = (&mut outlet, &paced) {
                 paced = pacer.send(batch);
             }
@@ -247,6 +250,7 @@ fn send_packets(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<A
     let ending = parser.finish();
     Ok(Answer {
         packets,
+        unsupported,
         empty: ending.empty,
         cut: ending.cut_bytes > 0 || ending.gzip_cut,
         error: damaged.map(|error| error.to_string()),

@@ -324,6 +324,44 @@ fn the_log_says_why_one_was_closed_however_many_ended_in_order_before_it() {
 }
 
 #[test]
+fn packets_of_an_unknown_link_type_are_told() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let unknown = data.path().join("unknown.pcap").display().to_string();
+    let mut bytes = read(DHCP);
+    bytes[20..24].copy_from_slice(&147u32.to_le_bytes());
+    std::fs::write(&unknown, &bytes).expect("a file");
+    // Files one after another are one stream.
+    let mixed = data.path().join("mixed.pcap").display().to_string();
+    std::fs::write(&mixed, [bytes, read(DHCP)].concat()).expect("a file");
+
+    let all = format!("none of its {DHCP_PACKETS} packets was kept: their link type is not supported");
+    let some = format!(
+        "{} packets sent, {DHCP_PACKETS} of them dropped: their link type is not supported",
+        2 * DHCP_PACKETS
+    );
+    // An upload, a file that is handed over, one that is sent.
+    for command in [&["client", "pcap", "-t"][..], &["replay"], &["replay", "--pace"]] {
+        let said = |file: &str| {
+            let output = server.ask(&[command, &[file]].concat());
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8(text).expect("text"))
+        };
+        let (code, text) = said(&unknown);
+        assert!(code == Some(1) && text.contains(&all), "{command:?}: {text}");
+        let (code, text) = said(&mixed);
+        let some = if command[0] == "client" {
+            some.replace(" sent", "")
+        } else {
+            some.clone()
+        };
+        assert!(code == Some(0) && text.contains(&some), "{command:?}: {text}");
+    }
+    let dropped = &server.ledger("pcapsocket")["Dropped"]["link_type"];
+    assert_eq!(dropped.as_u64(), Some(4 * DHCP_PACKETS));
+}
+
+#[test]
 fn upload_keeps_the_files_times() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());

@@ -97,7 +97,10 @@ async fn a_capture_that_nobody_knows_is_not_found() {
     for path in ["/api/v1/flows", "/api/v1/packets"] {
         let answer = get(&router, &format!("{path}?capture=nosuchcapture")).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
-        let expected = ("not-found".to_owned(), "Capture 'nosuchcapture' not found".to_owned());
+        let expected = (
+            "not-found".to_owned(),
+            "Capture 'nosuchcapture' not found".to_owned(),
+        );
         assert_eq!(answer.problem(), expected, "{path}");
         let hint = answer.json()["hint"].to_string();
         assert!(hint.contains("flowtap capture list"), "{hint}");

@@ -90,6 +90,7 @@ fn answer(report: IngestReport, ended: &Result<IngestReport, IngestError>) -> An
     let empty = matches!(error, Some(IngestError::Empty));
     Answer {
         packets: report.packets,
+        unsupported: report.unsupported,
         empty,
         cut: ended.as_ref().is_ok_and(IngestReport::is_cut),
         error: error.filter(|_| !empty).map(ToString::to_string),
