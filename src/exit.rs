@@ -30,7 +30,8 @@ pub(crate) enum Status {
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: Status,
-    error: anyhow::Error,
+    /// `None` if it has been told.
+    error: Option<anyhow::Error>,
 }
 
 /// What every command returns.
@@ -41,7 +42,7 @@ impl Failure {
     pub(crate) fn new(status: Status, error: impl Into<anyhow::Error>) -> Self {
         Self {
             status,
-            error: error.into(),
+            error: Some(error.into()),
         }
     }
 
@@ -49,8 +50,21 @@ impl Failure {
     pub(crate) fn message(status: Status, message: impl Into<String>) -> Self {
         Self {
             status,
-            error: anyhow::Error::msg(message.into()),
+            error: Some(anyhow::Error::msg(message.into())),
         }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Prints what went wrong on stderr, one line, now: for who goes on with something else. What is left
+    /// is the exit status.
+    pub(crate) fn tell(self) -> Self {
+        if let Some(error) = &self.error {
+            eprintln!("flowtap: {}", one_line(error));
+        }
+        Self { error: None, ..self }
     }
 }
 
@@ -68,21 +82,18 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             Some(ClientError::Unreachable { .. }) => Status::Unreachable,
             _ => Status::Failure,
         };
-        Self { status, error }
+        Self::new(status, error)
     }
 }
 
-/// Prints what went wrong on stderr, one line, and turns it into the exit status.
+/// Prints what went wrong, unless that was told before, and turns it into the exit status.
 ///
 /// A reader that has had enough, as in `flowtap flows | head`, is no failure.
 pub(crate) fn report(result: CommandResult) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if is_broken_pipe(&failure.error) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("flowtap: {}", one_line(&failure.error));
-            ExitCode::from(failure.status as u8)
-        }
+        Err(failure) if failure.error.as_ref().is_some_and(is_broken_pipe) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.tell().status as u8),
     }
 }
 

@@ -179,7 +179,10 @@ impl From<DeclaredError> for Failure {
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
         let (code, hint) = match &error {
-            CaptureError::Unknown(_) => (Code::NotFound, "list captures to see which there are"),
+            CaptureError::Unknown(_) => (
+                Code::NotFound,
+                "GET /api/capture, or `flowtap capture list`, shows which there are",
+            ),
             CaptureError::Duplicate { .. } => (Code::Conflict, "an equal capture is there already"),
             CaptureError::NotRunning => (Code::Busy, "try again in a second"),
             CaptureError::Unforgotten { .. } => (Code::StoreFailed, "make room on the disk, see /readyz"),

@@ -213,6 +213,8 @@ pub trait PcapUpload: Send {
 pub struct PcapReport {
     /// Packets read.
     pub packets: u64,
+    /// Those of them whose link type is not supported: no flow is made of them.
+    pub unsupported: u64,
 }
 
 /// Tells how the parts fare. Calls are short: they copy counters.

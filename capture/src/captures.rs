@@ -227,7 +227,8 @@ impl Captures {
         })
     }
 
-    /// The one capture with this id or, if there is none, this name.
+    /// The one capture with this id or, if there is none, this name or, if there is none either, the standing
+    /// input of this type.
     ///
     /// # Errors
     /// [`CaptureError::Unknown`], [`CaptureError::Ambiguous`].
@@ -236,17 +237,20 @@ impl Captures {
             return Ok(capture);
         }
         let entries = self.entries();
-        let mut named: Vec<String> = self
-            .standing()
-            .iter()
-            .map(Standing::read)
-            .filter(|document| document.name == id_or_name)
-            .map(|document| document.uuid)
-            .collect();
+        let standing = |is_meant: fn(&Standing, &str) -> bool| -> Vec<String> {
+            let all = self.standing();
+            let meant = all.iter().filter(|one| is_meant(one, id_or_name));
+            meant.map(|one| one.id().to_owned()).collect()
+        };
+        let mut named = standing(|one, name| one.name() == name);
         let declared = entries
             .iter()
             .filter(|entry| entry.declared.new.name == id_or_name);
         named.extend(declared.map(|entry| entry.id().to_owned()));
+        if named.is_empty() {
+            // Those of the configuration have no name, and mostly there is one of each type.
+            named = standing(|one, kind| one.capture_type() == kind);
+        }
         let unknown = || CaptureError::Unknown(id_or_name.to_owned());
         match named.as_slice() {
             [one] if !id_or_name.is_empty() => self.get(one).ok_or_else(unknown),

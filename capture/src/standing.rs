@@ -114,6 +114,10 @@ impl Standing {
         &self.document.uuid
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.document.name
+    }
+
     pub(crate) fn capture_type(&self) -> &'static str {
         self.kind.as_str()
     }

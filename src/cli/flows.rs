@@ -25,7 +25,7 @@ pub(crate) struct Flows {
     /// Only of this application: DNS, TCP, ICMPv4
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
-    /// Only of this capture, by id or name
+    /// Only of this capture, by id or name, or of this input: sflow, pcapsocket, upload
     #[arg(long, value_name = "CAPTURE")]
     capture: Option<String>,
     /// Only with packets since then: 15m, 2h, or 2026-03-01T12:00:00Z

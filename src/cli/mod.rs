@@ -14,6 +14,7 @@ mod replay;
 mod resource;
 mod status;
 mod topology;
+mod unsupported;
 mod up;
 mod upload;
 mod version;

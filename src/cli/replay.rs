@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use flowtap_collectors::pcapsocket::{Answer, Handover};
+use flowtap_collectors::pcapsocket::{self, Answer, Handover};
 use flowtap_flow::packet::Packet;
 use flowtap_flow::pcap::StreamParser;
 use flowtap_flow::timestamp::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::unsupported;
 use crate::exit::{CommandResult, Failure, Status};
 use pace::Pacer;
 
@@ -47,12 +48,23 @@ fn host_and_port(text: &str) -> Result<String, String> {
 
 impl Replay {
     pub(crate) fn run(self) -> CommandResult {
+        let mut failed = None;
         for path in &self.files {
-            let (input, name) = open(path)?;
-            let answer = self.replay(input, &name)?;
-            let packets = judge(&answer).with_context(|| name.clone())?;
-            eprintln!("{name}: {packets} packets sent");
+            match self.replay_file(path) {
+                // The others would not get there either.
+                Err(failure) if failure.status() == Status::Unreachable => return Err(failure),
+                Err(failure) => failed = Some(failure.tell()),
+                Ok(()) => {}
+            }
         }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn replay_file(&self, path: &Path) -> CommandResult {
+        let (input, name) = open(path)?;
+        let answer = self.replay(input, &name)?;
+        let sent = judge(&answer).with_context(|| name.clone())?;
+        eprintln!("{name}: {sent}");
         Ok(())
     }
 
@@ -127,8 +139,8 @@ fn open(path: &Path) -> Result<(Input, String)> {
     Ok((Input::File(file, meta), name))
 }
 
-/// The number of packets, if all went well.
-fn judge(answer: &Answer) -> Result<u64> {
+/// How many packets were sent, if all went well.
+fn judge(answer: &Answer) -> Result<String> {
     let packets = answer.packets;
     if let Some(error) = &answer.error {
         bail!("{error}; {packets} packets before that were sent");
@@ -142,7 +154,8 @@ fn judge(answer: &Answer) -> Result<u64> {
             packets + 1
         );
     }
-    Ok(packets)
+    let note = unsupported::note(packets, answer.unsupported)?;
+    Ok(format!("{packets} packets sent{note}"))
 }
 
 /// Waits until the server has read `file`, with an eye on how far it is.
@@ -180,17 +193,33 @@ fn progress(name: &str, length: Option<u64>) -> ProgressBar {
 }
 
 /// Sends all of `input` and waits until the server has taken it.
+fn send(input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
+    let peer = socket.try_clone().map_err(lost)?;
+    let sent = send_packets(input, socket, pace);
+    let end = wait_for_end(peer);
+    // Who talks may have closed before all was sent: what it said tells more than that it closed.
+    if let Ok(Some(words)) = end {
+        bail!("what listens there is no pcap socket (it answered: {words})");
+    }
+    let answer = sent?;
+    if answer.error.is_none() {
+        end.map_err(lost)?;
+    }
+    Ok(answer)
+}
+
+/// Sends `input` to its end, or to where it is damaged.
 ///
 /// The file is read here as the server will read it, so that what is wrong with it is told here: the
 /// pcap socket answers nothing.
-fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
+fn send_packets(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
     let mut outlet = if pace {
         Outlet::Paced(Pacer::new(socket)?)
     } else {
         Outlet::Straight(socket)
     };
     let mut parser = StreamParser::new(Timestamp::ZERO);
-    let mut packets = 0;
+    let (mut packets, mut unsupported) = (0, 0);
     let mut piece = vec![0; 1 << 16];
     let damaged = loop {
         let length = match input.read(&mut piece) {
@@ -202,6 +231,7 @@ fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
         let mut paced = Ok(());
         let parsed = parser.push(&piece[..length], &mut |batch: &[Packet<'_>]| {
             packets += batch.len() as u64;
+            unsupported += pcapsocket::unsupported(batch);
             if let (Outlet::Paced(pacer), Ok(())) = (&mut outlet, &paced) {
                 paced = pacer.send(batch);
             }
@@ -214,17 +244,13 @@ fn send(mut input: impl Read, socket: TcpStream, pace: bool) -> Result<Answer> {
             break Some(error);
         }
     };
-    let socket = match outlet {
-        Outlet::Straight(socket) => socket,
-        Outlet::Paced(pacer) => pacer.finish()?,
-    };
-    let taken = wait_until_taken(socket);
-    if damaged.is_none() {
-        taken?;
+    if let Outlet::Paced(pacer) = outlet {
+        pacer.finish()?;
     }
     let ending = parser.finish();
     Ok(Answer {
         packets,
+        unsupported,
         empty: ending.empty,
         cut: ending.cut_bytes > 0 || ending.gzip_cut,
         error: damaged.map(|error| error.to_string()),
@@ -236,12 +262,21 @@ enum Outlet {
     Paced(Pacer),
 }
 
+/// Bytes of an answer that are shown at most.
+const SHOWN: usize = 200;
+
 /// Says that no more comes, and waits for the server to close: it does so once it has read everything
-/// and handed every packet on.
-fn wait_until_taken(mut socket: TcpStream) -> Result<()> {
-    socket.shutdown(Shutdown::Write).map_err(lost)?;
-    io::copy(&mut socket, &mut io::sink()).map_err(lost)?;
-    Ok(())
+/// and handed every packet on. `Some` if it talks, which a pcap socket never does: its first line.
+fn wait_for_end(mut socket: TcpStream) -> io::Result<Option<String>> {
+    let ended = socket.shutdown(Shutdown::Write);
+    let mut words = [0; SHOWN];
+    // On a connection that is lost, too, what came before can be read.
+    let length = socket.read(&mut words)?;
+    if length == 0 {
+        return ended.map(|()| None);
+    }
+    let text = String::from_utf8_lossy(&words[..length]);
+    Ok(text.lines().next().map(str::to_owned))
 }
 
 /// A failed connection as text: a broken pipe here is the server's, not that of our stdout.

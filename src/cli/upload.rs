@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use flowtap_api::client::ClientError;
 
 use super::connect::{Remote, Session};
+use super::unsupported;
 use crate::exit::{CommandResult, Failure, Status};
 use crate::output;
 
@@ -25,9 +27,10 @@ impl Remote for Upload {
             other => other.into(),
         })?;
         let name = self.trace.display();
+        let packets = report.packets;
+        let note = unsupported::note(packets, report.unsupported).with_context(|| name.to_string())?;
         Ok(output::line(format_args!(
-            "{name} was successfully imported: {} packets",
-            report.packets
+            "{name} was successfully imported: {packets} packets{note}"
         ))?)
     }
 }

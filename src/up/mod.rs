@@ -6,6 +6,7 @@ mod inputs;
 mod observe;
 mod open;
 mod running;
+mod signals;
 mod stop;
 mod ticker;
 mod topology;
@@ -13,14 +14,14 @@ mod upload;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use open::Opened;
+use signals::StopSignals;
 
-/// Runs until SIGTERM or SIGINT, and then to the end of an ordered stop.
+/// Runs until a signal asks it to stop, and then to the end of an ordered stop.
 ///
 /// # Errors
 /// What keeps it from starting, with nothing started; or who did not stop in time.
@@ -52,8 +53,7 @@ fn raise_file_limit() {
 
 async fn serve(config: Config) -> Result<()> {
     // From here on a signal asks for an ordered stop; a second one changes nothing.
-    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let mut signals = StopSignals::listen()?;
 
     let opened = Opened::open(config).await?;
     let banner = opened.banner()?;
@@ -61,9 +61,7 @@ async fn serve(config: Config) -> Result<()> {
     // A closed stdout is no reason not to run.
     let _ = writeln!(io::stdout(), "{banner}");
 
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
-    }
+    let signal = signals.recv().await;
+    tracing::info!("stopping on {signal}");
     running.stop().await
 }

@@ -78,6 +78,7 @@ impl PcapUpload for Upload {
         }
         Ok(PcapReport {
             packets: report.packets,
+            unsupported: report.unsupported,
         })
     }
 }

@@ -144,6 +144,8 @@ fn exit_statuses() {
     );
     check(&["flows", "--fail-empty"], 3, "no flow");
     check(&["flows"], 0, "");
+    check(&["flows", "--capture", "nobody"], 3, "Capture 'nobody' not found");
+    check(&["flows", "--capture", "pcapsocket"], 0, "");
     check(
         &["client", "--analyzer", "127.0.0.1:1", "status"],
         5,

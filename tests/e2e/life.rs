@@ -57,16 +57,26 @@ fn starts_answers_and_stops() {
 }
 
 #[test]
-fn sigint_stops_it_too() {
+fn ctrl_c_and_a_closed_terminal_stop_it_too() {
+    for name in ["INT", "HUP"] {
+        let data = tempfile::tempdir().expect("a directory");
+        let server = Server::start(data.path());
+        server.signal(name);
+        // terminate() sends SIGTERM as well; during a stop that changes nothing.
+        let (status, log) = server.terminate();
+        assert!(status.success(), "{name}: {status}: {log}");
+    }
+}
+
+#[test]
+fn under_nohup_it_outlives_its_terminal() {
     let data = tempfile::tempdir().expect("a directory");
-    let server = Server::start(data.path());
-    let sent = std::process::Command::new("kill")
-        .args(["-INT", &server.pid().to_string()])
-        .status();
-    assert!(sent.expect("kill runs").success());
-    // terminate() sends SIGTERM as well; during a stop that changes nothing.
+    let server = Server::start_under_nohup(data.path());
+    server.signal("HUP");
+    assert_eq!(server.get("/healthz").0, 200);
     let (status, log) = server.terminate();
     assert!(status.success(), "{status}: {log}");
+    assert!(log.contains("stopping on SIGTERM"), "{log}");
 }
 
 #[test]

@@ -200,6 +200,55 @@ fn files_that_are_none_are_told_and_harm_nobody() {
 }
 
 #[test]
+fn a_bad_file_does_not_keep_the_others_back() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let garbage = data.path().join("garbage.pcap").display().to_string();
+    std::fs::write(&garbage, "no capture at all").expect("a file");
+    let good = path(DHCP);
+    let said = |arguments: &[&str]| {
+        let output = server.ask(&[&["replay"], arguments].concat());
+        let lines = String::from_utf8(output.stderr).expect("text");
+        (output.status.code(), lines)
+    };
+
+    let (code, lines) = said(&["/nowhere/it.pcap", &garbage, &good]);
+    assert_eq!(code, Some(1), "{lines}");
+    let lines: Vec<&str> = lines.lines().collect();
+    let [absent, broken, sent] = lines[..] else {
+        panic!("a line for each: {lines:?}")
+    };
+    assert!(
+        absent.starts_with("flowtap: failed to open /nowhere/it.pcap: "),
+        "{absent}"
+    );
+    assert!(broken.starts_with(&format!("flowtap: {garbage}: ")), "{broken}");
+    assert_eq!(sent, format!("{good}: {DHCP_PACKETS} packets sent"));
+    assert_eq!(kept(&server), DHCP_PACKETS);
+
+    // No server is none for all of them.
+    let (code, lines) = said(&["--to", "127.0.0.1:1", &good, &good]);
+    assert_eq!((code, lines.lines().count()), (Some(5), 1), "{lines}");
+}
+
+#[test]
+fn a_port_that_is_no_pcap_socket_is_told() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let to = server.http.to_string();
+    // All sent before the answer comes, or cut off by it.
+    for name in [DHCP, MIX] {
+        for pace in [&[][..], &["--pace"]] {
+            let output = server.ask(&[&["replay", "--to", &to, &path(name)], pace].concat());
+            let line = String::from_utf8(output.stderr).expect("text");
+            assert_eq!(output.status.code(), Some(1), "{line}");
+            assert!(line.contains(name) && line.contains("no pcap socket"), "{line}");
+            assert!(line.contains("it answered: HTTP/1.1 400 Bad Request)"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn ten_streams_one_broken_one_staying() {
     let data = tempfile::tempdir().expect("a directory");
     let server = Server::start(data.path());
@@ -254,6 +303,62 @@ fn ten_streams_one_broken_one_staying() {
         log.contains("accepted are pcap, pcapng"),
         "the log says why it was closed: {log}"
     );
+}
+
+#[test]
+fn the_log_says_why_one_was_closed_however_many_ended_in_order_before_it() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let orderly = [DHCP; 12];
+    server.replay(&orderly);
+
+    let mut broken = TcpStream::connect(server.pcap_socket).expect("it listens");
+    broken.write_all(&[0x55; 4096]).expect("it reads");
+    // Closed with unread bytes, the end may come as a reset.
+    let _ = broken.read_to_end(&mut Vec::new());
+
+    let (_, log) = server.terminate();
+    let ended = log.matches("pcap stream ended").count();
+    assert!(ended < orderly.len(), "these have a limit: {log}");
+    assert!(log.contains("accepted are pcap, pcapng"), "{log}");
+}
+
+#[test]
+fn packets_of_an_unknown_link_type_are_told() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Server::start(data.path());
+    let unknown = data.path().join("unknown.pcap").display().to_string();
+    let mut bytes = read(DHCP);
+    bytes[20..24].copy_from_slice(&147u32.to_le_bytes());
+    std::fs::write(&unknown, &bytes).expect("a file");
+    // Files one after another are one stream.
+    let mixed = data.path().join("mixed.pcap").display().to_string();
+    std::fs::write(&mixed, [bytes, read(DHCP)].concat()).expect("a file");
+
+    let all = format!("none of its {DHCP_PACKETS} packets was kept: their link type is not supported");
+    let some = format!(
+        "{} packets sent, {DHCP_PACKETS} of them dropped: their link type is not supported",
+        2 * DHCP_PACKETS
+    );
+    // An upload, a file that is handed over, one that is sent.
+    for command in [&["client", "pcap", "-t"][..], &["replay"], &["replay", "--pace"]] {
+        let said = |file: &str| {
+            let output = server.ask(&[command, &[file]].concat());
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8(text).expect("text"))
+        };
+        let (code, text) = said(&unknown);
+        assert!(code == Some(1) && text.contains(&all), "{command:?}: {text}");
+        let (code, text) = said(&mixed);
+        let some = if command[0] == "client" {
+            some.replace(" sent", "")
+        } else {
+            some.clone()
+        };
+        assert!(code == Some(0) && text.contains(&some), "{command:?}: {text}");
+    }
+    let dropped = &server.ledger("pcapsocket")["Dropped"]["link_type"];
+    assert_eq!(dropped.as_u64(), Some(4 * DHCP_PACKETS));
 }
 
 #[test]

@@ -91,7 +91,17 @@ impl Server {
 
     /// The same with further arguments.
     pub(crate) fn start_with(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = inside(None);
+        Self::start_by(inside(None), data, arguments)
+    }
+
+    /// Starts one with SIGHUP ignored.
+    pub(crate) fn start_under_nohup(data: &Path) -> Self {
+        let mut command = clean("nohup");
+        command.arg(FLOWTAP);
+        Self::start_by(command, data, &[])
+    }
+
+    fn start_by(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
         command.args([
             "up",
             "--listen=127.0.0.1:0",
@@ -163,12 +173,17 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends it a signal: `TERM`, `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name} works");
+    }
+
     /// Asks it to stop, and returns its status and its log.
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM works");
+        self.signal("TERM");
         let status = eventually("the end after SIGTERM", || {
             self.child.try_wait().expect("a child of ours")
         });

@@ -134,6 +134,7 @@ where
     report.files += 1;
     report.bytes += bytes;
     report.packets += file.packets;
+    report.unsupported += file.unsupported;
     Ok(())
 }
 

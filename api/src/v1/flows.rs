@@ -86,6 +86,8 @@ impl FlowFormat {
             content((FlowPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is wrong", body = Problem,
             content_type = "application/problem+json"),
+        (status = 404, description = "`capture` is no capture, and no UUID of one that was", body = Problem,
+            content_type = "application/problem+json"),
         (status = 503, description = "Too many queries at once", body = Problem,
             content_type = "application/problem+json"),
         (status = 504, description = "The time limit ran out", body = Problem,

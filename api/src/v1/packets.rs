@@ -133,6 +133,8 @@ enum Content {
             content((PacketPage = "application/json"), (Vec<u8> = "application/vnd.tcpdump.pcap"))),
         (status = 400, description = "A parameter is wrong", body = Problem,
             content_type = "application/problem+json"),
+        (status = 404, description = "`capture` is no capture, and no UUID of one that was", body = Problem,
+            content_type = "application/problem+json"),
         (status = 406, description = "Packets of several link types do not fit into one pcap file",
             body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many flows match", body = Problem,

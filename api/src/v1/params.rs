@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use flowtap_capture::Captures;
+use flowtap_capture::{CaptureError, Captures};
 use flowtap_flow::filter::{FlowField, FlowFilter, Ipv4Cidr, Predicate};
 use flowtap_flow::flow::FlowId;
 use flowtap_flow::query::{FlowQuery, TimeRange};
 use flowtap_flow::timestamp::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use super::cursor::{self, PageKey};
 use super::time;
@@ -39,7 +40,7 @@ pub(crate) struct SelectParams {
     /// A port of either end.
     #[param(value_type = Option<u16>)]
     port: Option<String>,
-    /// A capture, by UUID or by name.
+    /// A capture, by UUID or by name; an input of the configuration by its type: `sflow`, `pcapsocket`, `upload`.
     capture: Option<String>,
     /// The tracking id of one conversation.
     tracking_id: Option<String>,
@@ -173,10 +174,7 @@ fn flow_filter(params: &SelectParams, captures: &Captures) -> Result<FlowFilter,
         filter = filter.and(FlowFilter::eq("Transport", i64::from(port)));
     }
     if let Some(name) = given(&params.capture) {
-        // An id that is not in the list may be that of a capture whose flows are still stored.
-        let known = captures.list().into_iter().find(|capture| capture.name == name);
-        let id = known.map_or_else(|| name.to_owned(), |capture| capture.uuid);
-        filter = filter.and(FlowFilter::eq("CaptureID", id.as_str()));
+        filter = filter.and(FlowFilter::eq("CaptureID", capture_id(name, captures)?.as_str()));
     }
     if let Some(text) = given(&params.tracking_id) {
         let id = FlowId::parse(text).ok_or_else(|| bad("tracking_id", text, "up to 16 hex digits"))?;
@@ -194,6 +192,15 @@ fn flow_filter(params: &SelectParams, captures: &Captures) -> Result<FlowFilter,
         filter = filter.and(FlowFilter::eq("CommunityID", text.replace(' ', "+").as_str()));
     }
     Ok(filter)
+}
+
+fn capture_id(id_or_name: &str, captures: &Captures) -> Result<String, Failure> {
+    match (captures.find(id_or_name), Uuid::parse_str(id_or_name)) {
+        (Ok(capture), _) => Ok(capture.uuid),
+        // It may be that of a deleted capture whose flows are still stored.
+        (Err(CaptureError::Unknown(_)), Ok(id)) => Ok(id.to_string()),
+        (Err(error), _) => Err(error.into()),
+    }
 }
 
 fn host_filter(text: &str) -> Result<FlowFilter, Failure> {

@@ -114,6 +114,9 @@ pub struct UploadReport {
     pub files: u64,
     /// Packets read from them.
     pub packets: u64,
+    /// Those of them whose link type is not supported: they are in the capture's ledger, and no flow is made of
+    /// them.
+    pub unsupported: u64,
     /// Bytes of the upload.
     pub bytes: u64,
     /// The capture that the flows belong to.

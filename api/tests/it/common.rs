@@ -102,7 +102,7 @@ pub(crate) struct CountingImport {
 
 struct CountingUpload {
     parser: StreamParser,
-    packets: u64,
+    report: PcapReport,
 }
 
 impl PcapImport for CountingImport {
@@ -114,15 +114,19 @@ impl PcapImport for CountingImport {
         self.begun.lock().unwrap().push(from.to_owned());
         Box::new(CountingUpload {
             parser: StreamParser::new(Timestamp::ZERO),
-            packets: 0,
+            report: PcapReport::default(),
         })
     }
 }
 
 impl PcapUpload for CountingUpload {
     fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let packets = &mut self.packets;
-        let count = &mut |batch: &[Packet<'_>]| *packets += batch.len() as u64;
+        let report = &mut self.report;
+        let count = &mut |batch: &[Packet<'_>]| {
+            let unsupported = batch.iter().filter(|packet| !packet.link_type.is_supported());
+            report.packets += batch.len() as u64;
+            report.unsupported += unsupported.count() as u64;
+        };
         self.parser.push(bytes, count).map_err(|error| error.to_string())
     }
 
@@ -131,12 +135,10 @@ impl PcapUpload for CountingUpload {
         if ending.cut_bytes > 0 {
             return Err(format!(
                 "the file ends in the middle of a packet, after {} packets",
-                self.packets
+                self.report.packets
             ));
         }
-        Ok(PcapReport {
-            packets: self.packets,
-        })
+        Ok(self.report)
     }
 }
 

@@ -79,6 +79,8 @@ async fn each_parameter_narrows() {
         ("port=81", vec![]),
         (&format!("capture={capture}"), vec!["2"]),
         (&format!("capture={name}"), vec!["2"]),
+        ("capture=sflow", vec!["2"]),
+        ("capture=9b1c7e58-3d0a-4f37-8a55-0d4a54a3b7f1", vec![]),
         ("tracking_id=a004", vec!["4"]),
         ("from=1700000000005", vec!["5", "6"]),
         ("to=2023-11-14T22:13:20.002Z", vec!["1", "2"]),
@@ -86,6 +88,22 @@ async fn each_parameter_narrows() {
         ("from=1700000000002&to=1700000000003&app=ARP", vec!["3"]),
     ] {
         assert_eq!(uuids(&router, parameters).await, expected, "{parameters}");
+    }
+}
+
+#[tokio::test]
+async fn a_capture_that_nobody_knows_is_not_found() {
+    let router = sample_router();
+    for path in ["/api/v1/flows", "/api/v1/packets"] {
+        let answer = get(&router, &format!("{path}?capture=nosuchcapture")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        let expected = (
+            "not-found".to_owned(),
+            "Capture 'nosuchcapture' not found".to_owned(),
+        );
+        assert_eq!(answer.problem(), expected, "{path}");
+        let hint = answer.json()["hint"].to_string();
+        assert!(hint.contains("flowtap capture list"), "{hint}");
     }
 }
 

@@ -39,9 +39,26 @@ async fn a_file_as_the_body() {
         let bytes = file.len();
         let answer = post(Body::from(file)).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
-        let expected = json!({"Files": 1, "Packets": 3, "Bytes": bytes, "CaptureID": "upload-capture"});
+        let expected = json!({
+            "Files": 1, "Packets": 3, "Unsupported": 0, "Bytes": bytes, "CaptureID": "upload-capture"
+        });
         assert_eq!(answer.json(), expected);
     }
+}
+
+#[tokio::test]
+async fn packets_of_an_unknown_link_type_are_told() {
+    let mut packets = packets(3);
+    for packet in &mut packets[..2] {
+        packet.link_type = LinkType(147);
+    }
+    let answer = post(Body::from(to_pcapng(&packets).unwrap())).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let report = answer.json();
+    assert_eq!(
+        (&report["Packets"], &report["Unsupported"]),
+        (&json!(3), &json!(2))
+    );
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use flowtap_capture::{CaptureError, Captures, InputKind, StandingInput, State};
+use flowtap_capture::{CaptureError, Captures, InputKind, NewCapture, StandingInput, State};
 use flowtap_flow::ledger::{DropReason, Ledger};
 use flowtap_flow::point::PointOptions;
 use flowtap_flow::timestamp::Timestamp;
+
+use crate::support::Lab;
 
 fn sflow() -> StandingInput {
     StandingInput::new(
@@ -103,4 +105,24 @@ fn the_list_keeps_its_order_and_refuses_twins() {
     );
     let unknown = captures.set_state("x", State::Active, "");
     assert_eq!(unknown, Err(CaptureError::Unknown("x".into())));
+}
+
+#[test]
+fn an_input_is_found_by_its_type_unless_that_is_a_name() {
+    let lab = Lab::new();
+    let id = lab
+        .captures
+        .register(&sflow(), &PointOptions::default(), Arc::default());
+    assert_eq!(lab.captures.find("sflow").unwrap().uuid, *id.unwrap());
+    assert_eq!(
+        lab.captures.find("upload").unwrap_err(),
+        CaptureError::Unknown("upload".into())
+    );
+
+    let new = NewCapture {
+        name: "sflow".to_owned(),
+        ..NewCapture::new("G.V('a')")
+    };
+    let named = lab.declare(new).unwrap().uuid;
+    assert_eq!(lab.captures.find("sflow").unwrap().uuid, named);
 }

@@ -12,11 +12,19 @@ use super::handover::{self, Answer};
 use super::ingest::{Ingest, IngestError, IngestReport, Pull};
 use super::stats::{Client, PcapSocketStats, Peer};
 
+/// A limit for each kind of line: however many of one there are, the others are still written.
+#[derive(Debug, Default)]
+pub(super) struct LogGates {
+    ended: LogGate,
+    broke_off: LogGate,
+    pub(super) refused: LogGate,
+}
+
 /// What all connections of one socket share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) stats: Arc<PcapSocketStats>,
-    pub(super) log: LogGate,
+    pub(super) log: LogGates,
     /// Set when the time to drain connections after a stop is over.
     pub(super) give_up: AtomicBool,
 }
@@ -82,6 +90,7 @@ fn answer(report: IngestReport, ended: &Result<IngestReport, IngestError>) -> An
     let empty = matches!(error, Some(IngestError::Empty));
     Answer {
         packets: report.packets,
+        unsupported: report.unsupported,
         empty,
         cut: ended.as_ref().is_ok_and(IngestReport::is_cut),
         error: error.filter(|_| !empty).map(ToString::to_string),
@@ -95,13 +104,13 @@ fn tell(client: &Client, report: IngestReport, ended: Result<IngestReport, Inges
         Err(error) => error.to_string(),
         Ok(report) if report.is_cut() => "the stream ended in the middle of a packet".to_owned(),
         Ok(_) => {
-            if let Some(suppressed) = shared.log.pass(Instant::now()) {
+            if let Some(suppressed) = shared.log.ended.pass(Instant::now()) {
                 info!(client = %client.peer, packets = report.packets, suppressed, "pcap stream ended");
             }
             return;
         }
     };
-    if let Some(suppressed) = shared.log.pass(Instant::now()) {
+    if let Some(suppressed) = shared.log.broke_off.pass(Instant::now()) {
         warn!(client = %client.peer, packets = report.packets, suppressed, %error, "pcap stream broke off");
     }
     shared.stats.fail(client.peer, error);

@@ -35,10 +35,12 @@ const BYTE: [u8; 1] = *b"f";
 
 /// What became of a file that was handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Answer {
     /// Packets taken.
     pub packets: u64,
+    /// Those of them whose link type is not supported: no flow is made of them.
+    pub unsupported: u64,
     /// True if there was nothing in it.
     pub empty: bool,
     /// True if it ends in the middle of a packet, or of compressed data.

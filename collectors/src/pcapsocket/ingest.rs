@@ -29,7 +29,9 @@ pub enum IngestError {
 pub struct IngestReport {
     /// Packets handed to the sink.
     pub packets: u64,
-    /// Their bytes on the wire.
+    /// Those of them that no flow is made of, see [`unsupported`].
+    pub unsupported: u64,
+    /// The bytes of all on the wire.
     pub bytes: u64,
     /// The earliest time of a packet, if there was one.
     pub first: Option<Timestamp>,
@@ -191,6 +193,7 @@ impl Intake {
             last = last.max(packet.timestamp);
         }
         self.report.packets += batch.len() as u64;
+        self.report.unsupported += unsupported(batch);
         self.report.bytes += bytes;
         self.report.first = Some(first);
         self.report.last = Some(last);
@@ -211,6 +214,16 @@ impl Drop for Intake {
     fn drop(&mut self) {
         self.sink.flush();
     }
+}
+
+/// How many packets have a link type that is not supported: the flow table drops them as
+/// [`DropReason::LinkType`].
+#[must_use]
+pub fn unsupported(batch: &[Packet<'_>]) -> u64 {
+    batch
+        .iter()
+        .filter(|packet| !packet.link_type.is_supported())
+        .count() as u64
 }
 
 /// Takes a whole capture stream from `source`, for the node `node_tid`, on the calling thread. When it

@@ -23,6 +23,6 @@ mod tests;
 
 pub use chosen::PcapSocketCollector;
 pub use handover::{Answer, Handover};
-pub use ingest::{Ingest, IngestError, IngestReport, Pull, ingest};
+pub use ingest::{Ingest, IngestError, IngestReport, Pull, ingest, unsupported};
 pub use reader::{PcapSocket, PcapSocketOptions, PcapSocketReader};
 pub use stats::{ClientStats, FailedClient, PcapSocketCounters, PcapSocketStats, Peer};

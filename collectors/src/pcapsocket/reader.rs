@@ -171,7 +171,7 @@ impl Clients {
         let Some(client) = self.shared.stats.admit(stream, peer, self.options.max_clients) else {
             self.cx.ledger.receive(1, 0);
             self.cx.ledger.drop_packets(DropReason::Limit, 1);
-            if let Some(suppressed) = self.shared.log.pass(Instant::now()) {
+            if let Some(suppressed) = self.shared.log.refused.pass(Instant::now()) {
                 let limit = self.options.max_clients;
                 warn!(client = %peer, limit, suppressed, "pcap client refused: too many are connected");
             }

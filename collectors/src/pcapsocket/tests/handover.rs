@@ -66,6 +66,18 @@ fn files_of_every_format_are_read_whole() {
 }
 
 #[test]
+fn packets_of_an_unknown_link_type_are_told() {
+    let server = Server::start();
+    let mut bytes = sample();
+    bytes[20..24].copy_from_slice(&147u32.to_le_bytes());
+    let told = Answer {
+        unsupported: 160,
+        ..taken(160)
+    };
+    assert_eq!(answer(offer(&server, &file(&bytes))).unwrap(), told);
+}
+
+#[test]
 fn from_where_it_stands_and_its_client_sees_how_far() {
     let server = Server::start();
     let bytes = sample();
