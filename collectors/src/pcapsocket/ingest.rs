@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use flowtap_flow::ledger::{DropReason, Ledger};
-use flowtap_flow::packet::{Packet, Sink};
+use flowtap_flow::packet::{LinkType, Packet, Sink};
 use flowtap_flow::pcap::{PcapError, StreamParser};
 use flowtap_flow::timestamp::Timestamp;
 
@@ -220,6 +220,12 @@ impl Drop for Intake {
 /// [`DropReason::LinkType`].
 #[must_use]
 pub fn unsupported(batch: &[Packet<'_>]) -> u64 {
+    let first = batch.first().map(|packet| packet.link_type);
+    // All are of one, but in a pcapng of several interfaces; which those are that are supported takes longer to say.
+    if first.is_some_and(LinkType::is_supported) && batch.iter().all(|packet| Some(packet.link_type) == first)
+    {
+        return 0;
+    }
     batch
         .iter()
         .filter(|packet| !packet.link_type.is_supported())
