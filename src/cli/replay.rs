@@ -276,7 +276,9 @@ fn wait_for_end(mut socket: TcpStream) -> io::Result<Option<String>> {
         return ended.map(|()| None);
     }
     let text = String::from_utf8_lossy(&words[..length]);
-    Ok(text.lines().next().map(str::to_owned))
+    let first = text.lines().next().unwrap_or_default();
+    // It goes to a terminal, and nobody knows who talks.
+    Ok(Some(first.replace(char::is_control, "")))
 }
 
 /// A failed connection as text: a broken pipe here is the server's, not that of our stdout.
