@@ -12,20 +12,16 @@ use crate::flow::Flow;
 #[must_use]
 pub fn of_flow(flow: &Flow) -> Option<String> {
     let network = flow.network.as_ref()?;
-    match (&flow.transport, &flow.icmp) {
-        (Some(t), _) => Some(compute(
-            network.a,
-            network.b,
-            t.protocol.number(),
-            Some((t.a, t.b)),
-        )),
+    let (protocol, ports, one_way) = match (&flow.transport, &flow.icmp) {
+        (Some(t), _) => (t.protocol.number(), (t.a, t.b), false),
         (None, Some(icmp)) => {
             let v4 = network.a.is_ipv4();
-            let (protocol, ports) = (if v4 { 1 } else { 58 }, icmp_ports(icmp.number, icmp.code, v4));
-            Some(compute(network.a, network.b, protocol, Some(ports)))
+            let (ports, one_way) = icmp_ports(icmp.number, icmp.code, v4);
+            (if v4 { 1 } else { 58 }, ports, one_way)
         }
-        (None, None) => None,
-    }
+        (None, None) => return None,
+    };
+    Some(compute(network.a, network.b, protocol, ports, one_way))
 }
 
 /// ICMP's messages that have an answer, and the answers (RFC 792, RFC 950, RFC 1256).
@@ -40,29 +36,24 @@ const ICMPV6_PAIRS: &[(u8, u8)] = &[
     (144, 145),
 ];
 
-fn icmp_pairs(v4: bool) -> &'static [(u8, u8)] {
-    if v4 { ICMP_PAIRS } else { ICMPV6_PAIRS }
-}
-
 /// The spec's stand-ins for ports: an ICMP message's type and that of its counterpart, or the code of one that has
-/// none.
-fn icmp_ports(number: u8, code: u8, v4: bool) -> (u16, u16) {
-    let counterpart = icmp_pairs(v4).iter().find_map(|(request, answer)| {
+/// none; and whether it is such a one.
+fn icmp_ports(number: u8, code: u8, v4: bool) -> ((u16, u16), bool) {
+    let pairs = if v4 { ICMP_PAIRS } else { ICMPV6_PAIRS };
+    let counterpart = pairs.iter().find_map(|(request, answer)| {
         if number == *request {
             Some(*answer)
         } else {
             (number == *answer).then_some(*request)
         }
     });
-    (number.into(), counterpart.unwrap_or(code).into())
+    let ports = (number.into(), counterpart.unwrap_or(code).into());
+    (ports, counterpart.is_none())
 }
 
-/// Computes the Community ID of one pair of endpoints.
-#[must_use]
-pub fn compute(a: IpAddr, b: IpAddr, protocol: u8, ports: Option<(u16, u16)>) -> String {
-    let one_way_icmp = matches!(protocol, 1 | 58) && ports.is_some_and(|(t, c)| !is_two_way(protocol, t, c));
-    let (port_a, port_b) = ports.unwrap_or((0, 0));
-    let forward = one_way_icmp || (a, port_a) <= (b, port_b);
+/// Computes the Community ID of a pair of endpoints, which stay in this order if nothing comes back (`one_way`).
+fn compute(a: IpAddr, b: IpAddr, protocol: u8, (port_a, port_b): (u16, u16), one_way: bool) -> String {
+    let forward = one_way || (a, port_a) <= (b, port_b);
     let ((a, port_a), (b, port_b)) = if forward {
         ((a, port_a), (b, port_b))
     } else {
@@ -77,18 +68,9 @@ pub fn compute(a: IpAddr, b: IpAddr, protocol: u8, ports: Option<(u16, u16)>) ->
         }
     }
     hash.update([protocol, 0]);
-    if ports.is_some() {
-        hash.update(port_a.to_be_bytes());
-        hash.update(port_b.to_be_bytes());
-    }
+    hash.update(port_a.to_be_bytes());
+    hash.update(port_b.to_be_bytes());
     format!("1:{}", STANDARD.encode(hash.finalize()))
-}
-
-fn is_two_way(protocol: u8, kind: u16, counterpart: u16) -> bool {
-    icmp_pairs(protocol == 1).iter().any(|(request, answer)| {
-        let (request, answer) = (u16::from(*request), u16::from(*answer));
-        (kind, counterpart) == (request, answer) || (kind, counterpart) == (answer, request)
-    })
 }
 
 #[cfg(test)]
@@ -101,7 +83,8 @@ mod tests {
             IpAddr::from([128, 232, 110, 120]),
             IpAddr::from([66, 35, 250, 204]),
             6,
-            Some((34855, 80)),
+            (34855, 80),
+            false,
         );
         assert_eq!(id, "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
     }
@@ -117,8 +100,8 @@ mod tests {
             let ends: [IpAddr; 2] = [a, b].map(|text| text.parse().unwrap());
             let [number, code]: [u8; 2] = [number, code].map(|text| text.parse().unwrap());
             let v4 = ends[0].is_ipv4();
-            let ports = icmp_ports(number, code, v4);
-            let found = compute(ends[0], ends[1], if v4 { 1 } else { 58 }, Some(ports));
+            let (ports, one_way) = icmp_ports(number, code, v4);
+            let found = compute(ends[0], ends[1], if v4 { 1 } else { 58 }, ports, one_way);
             assert_eq!(found, id, "{line}");
         }
     }

@@ -128,7 +128,6 @@ impl PacketChunk {
         let caplen = u32::try_from(data.len()).unwrap_or(u32::MAX);
         header[24..28].copy_from_slice(&caplen.to_le_bytes());
         header[28..30].copy_from_slice(&link_type.0.to_le_bytes());
-        self.bytes.reserve(HEADER + data.len());
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(data);
         self.packets += 1;

@@ -9,12 +9,9 @@ use crate::layers::Layer;
 impl Walk<'_, '_> {
     pub(super) fn icmpv4(&mut self) -> Next {
         let rest = self.rest();
-        let [kind_number, code, ..] = *rest else {
+        let [kind_number, code, _, _, ..] = *rest else {
             return Next::End;
         };
-        if rest.len() < 4 {
-            return Next::End;
-        }
         // Skydive takes these bytes as the id whatever the kind. A packet that was cut may have lost them.
         let id = u16_at(rest, 4).unwrap_or_default();
         let sequence = u16_at(rest, 6);
@@ -45,12 +42,9 @@ impl Walk<'_, '_> {
 
     pub(super) fn icmpv6(&mut self) -> Next {
         let rest = self.rest();
-        let [kind_number, code, ..] = *rest else {
+        let [kind_number, code, _, _, ..] = *rest else {
             return Next::End;
         };
-        if rest.len() < 4 {
-            return Next::End;
-        }
         let echo = matches!(kind_number, 128 | 129).then(|| (u16_at(rest, 4), u16_at(rest, 6)));
         let kind = match kind_number {
             1 => IcmpType::DestinationUnreachable,

@@ -32,9 +32,6 @@ const REFERENCED: u16 = 1 << 8;
 /// are of this kind, for which two allocations and as many waits for memory a packet are saved.
 const ONE_RATE: u16 = 1 << 9;
 
-/// The last update said how the flow has ended.
-const TOLD_END: u16 = 1 << 10;
-
 /// The bits of the VLAN id that hold the two outermost tags.
 const OUTER_VLANS: u64 = 0xff_ffff;
 /// How far above them the type field of ICMP stands.
@@ -164,9 +161,10 @@ impl FlowState {
         self.is(DIRTY)
     }
 
-    /// True if the last update has said all that one with `finish_type` would say.
+    /// True if the last update has said all that one with `finish_type` would say: each tells how the flow has ended,
+    /// if it has by then.
     pub(super) fn has_told(&self, finish_type: FinishType) -> bool {
-        finish_type == self.finish_type() && self.is(TOLD_END) && !self.is(DIRTY)
+        finish_type == self.finish_type() && self.is(EMITTED) && !self.is(DIRTY)
     }
 
     /// True if no store has heard of this flow at `now`, nanoseconds of its own time, although packets of
@@ -494,9 +492,6 @@ impl FlowState {
         let interval = self.open_interval();
         let first = !self.is(EMITTED);
         self.flags = self.flags & !DIRTY | EMITTED;
-        if self.finish_type() != FinishType::NotFinished {
-            self.flags |= TOLD_END;
-        }
         if !(first && last_word) {
             let totals = self.totals();
             let extra = self.extra();
